@@ -1,0 +1,129 @@
+"""The test of a run: whole songs, scored beside the rows that do nothing and those that know all."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sepexp import build
+from sepexp.audio import write_wav
+from sepexp.errors import UserError
+from sepexp.evaluation import Song, evaluate, macs_a_second, model_system, write_scores
+from sepexp.report.figures import write_run_figures
+from sepexp.report.table import short_report
+from sepexp.run import Run, write_text
+from sepexp.separator import membership, target_names
+from sepexp.trainer.audio import loudest
+
+
+def test_run(
+    run: Run,
+    *,
+    checkpoint: Path | None = None,
+    split: str = "test",
+    metric: Mapping[str, Any] | None = None,
+    trust: Sequence[str] = (),
+) -> None:
+    """Score a run's checkpoint and write scores.csv, museval's JSON, audio, figures, report.md.
+
+    Args:
+        run: The run.
+        checkpoint: Which state; the best one by default.
+        split: "test" or "valid".
+        metric: Changes to the run's own `metric` block.
+        trust: Packages of the user's own that the checkpoint may build from.
+
+    Raises:
+        UserError: There is no checkpoint, or the split holds no songs.
+    """
+    path = checkpoint or run.best_checkpoint
+    if not path.is_file():
+        raise UserError(f"{run.folder} has no checkpoint to test: train first, or resume=auto")
+    model, config, targets = build.load_model(path, trust=trust)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    settings = dict(config["metric"]) | dict(metric or {})
+    stream = build.instantiate(config["data"], where="data", augmentation=None, context=0)
+    stream.setup("test")
+    tracks = stream.tracks(split)
+    if not tracks:
+        raise UserError(f"the {split} split of this data holds no songs: nothing to score on")
+    inference = build.instantiate(config["inference"], where="inference")
+    systems = {"model": model_system(model, config["sample_rate"], inference)}
+    systems |= build.instantiate(settings["baselines"], where="metric.baselines")
+    print(f"scores {len(systems)} rows on {len(tracks)} songs with {settings['backend']}")
+    rows, factor = evaluate(
+        songs(stream, split, config),
+        systems,
+        run=run.passport().get("id", ""),
+        sample_rate=config["sample_rate"],
+        metric=settings,
+        hear=_Listener(run, config["sample_rate"], targets, settings),
+        progress=_Progress(len(tracks) * len(systems)),
+    )
+    write_scores(run.folder / "scores.csv", rows)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    run.note(
+        tested={"checkpoint": path.name, "split": split, "metric": _card(settings)},
+        real_time_factor=factor,
+        macs=macs_a_second(model),
+        peak_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else peak,
+    )
+    write_run_figures(run.folder)
+    report = short_report(run.folder)
+    write_text(run.folder / "report.md", report)
+    print(f"\n{report}\n\neverything is in {run.folder}")
+
+
+def songs(stream: Any, split: str, config: Mapping[str, Any]) -> Iterator[Song]:
+    """The songs of a split, each read when its turn comes."""
+    members = membership(config["sources"], config["targets"])
+    names = target_names(config["targets"])
+    for track in stream.tracks(split):
+        whole = stream.whole(track, stream.seconds[split])
+        there = (members @ (~whole.present).float()) == 0
+        kept = [index for index, present in enumerate(there.tolist()) if present]
+        truth = torch.einsum("ts,scn->tcn", members, whole.stems)[kept]
+        yield Song(track.name, whole.mixture, truth, [names[k] for k in kept], kept)
+
+
+class _Listener:
+    """Keep the model's audio, and museval's JSON needs no audio at all."""
+
+    def __init__(
+        self, run: Run, rate: int, targets: Sequence[str], settings: Mapping[str, Any]
+    ) -> None:
+        self.folder, self.rate, self.targets = run.folder / "audio" / "test", rate, list(targets)
+        self.left, self.seconds = settings["songs_to_hear"], settings["seconds_to_hear"]
+
+    def __call__(self, song: Song, system: str, estimate: Tensor) -> None:
+        if system != "model" or self.left <= 0:
+            return
+        self.left -= 1
+        cut = loudest(song.truth, round(self.seconds * self.rate))
+        parts = {"mixture": song.mixture}
+        for name, truth, guess in zip(song.targets, song.truth, estimate, strict=True):
+            parts |= {f"{name} truth": truth, f"{name} estimate": guess}
+        for name, audio in parts.items():
+            write_wav(self.folder / song.name / f"{name}.wav", audio[..., cut].numpy(), self.rate)
+
+
+class _Progress:
+    """A line for each song and row, with what is left."""
+
+    def __init__(self, total: int) -> None:
+        self.done, self.total = 0, total
+
+    def __call__(self, line: str) -> None:
+        self.done += 1
+        print(f"[{self.done}/{self.total}] {line}", file=sys.stderr, flush=True)
+
+
+def _card(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: settings[key] for key in ("backend", "window", "hop")}

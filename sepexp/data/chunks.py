@@ -1,0 +1,307 @@
+"""Training examples as a pure function of (seed, epoch, index); numpy only, workers stay light."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sepexp import audio
+from sepexp.data.sampling import UNIFORMS, Dice, Pick, Sampling, Songs
+from sepexp.data.track import Track
+from sepexp.dsp import resample
+from sepexp.errors import UserError
+
+FULL_SCALE = np.float32(2.0**-15)  # of int16
+
+
+class Example(NamedTuple):
+    """One example, or the places where one is to be written.
+
+    Shape:
+        stems: (sources, channels, samples + 2 context), int16 or float32.
+        present: (sources,) bool.
+        index: () int64.
+        songs: (sources,) int64.
+        numbers: each (sources,) float32; `scale` is what makes the stems floats in [-1, 1].
+    """
+
+    stems: np.ndarray
+    present: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # hides a method of tuples
+    songs: np.ndarray
+    numbers: dict[str, np.ndarray]
+
+
+class Picks(NamedTuple):
+    """What selections decide: sources from one place or each from its own, and second stems."""
+
+    together: bool
+    second: np.ndarray  # (sources,) level of a second stem of the kind, 0 for none
+
+
+class Read(NamedTuple):
+    """One stretch of one song at the stream's rate; `frames` is what tempo and pitch need."""
+
+    song: int
+    start: int
+    frames: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that is random about an example, before anything has been read."""
+
+    index: int
+    epoch: int
+    reads: tuple[Read, ...]  # one a source
+    seconds: tuple[Read | None, ...]
+    levels: np.ndarray  # (sources,) of the second stems
+    tempo: np.ndarray
+    semitones: np.ndarray
+    numbers: dict[str, np.ndarray]  # all that the augmentations drew
+
+
+class Chunks:
+    """A map-style data set of training chunks, for our loader or for torch's own.
+
+    Args:
+        tracks: The training songs.
+        sources: Names of the stems, in the order of the examples' first axis.
+        sample_rate: In Hz; songs at another rate are resampled where they are read.
+        channels: Mono songs are repeated, others averaged where the counts differ.
+        samples: Length of a chunk.
+        context: Samples read besides, on each side.
+        seed: Of all draws.
+        augmentation: An ordered container of augmentations (draw, select, align, change).
+        sampling: How songs and places are drawn.
+        examples: Length of an epoch; 0 takes the total length of the songs.
+
+    `epoch` may be set between epochs; each draws anew.
+
+    Raises:
+        UserError: No songs, or a source that none of them has.
+    """
+
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        *,
+        sources: Sequence[str],
+        sample_rate: int,
+        channels: int,
+        samples: int,
+        context: int,
+        seed: int,
+        augmentation: Any,
+        sampling: Sampling,
+        examples: int = 0,
+    ) -> None:
+        if samples < 1 or context < 0:
+            raise UserError(
+                f"a chunk of {samples} samples with a context of {context} was asked for: "
+                "expected at least 1 and 0, raise data.segment"
+            )
+        self.tracks, self.sources = list(tracks), tuple(sources)
+        self.sample_rate, self.channels = sample_rate, channels
+        self.context, self.length = context, samples + 2 * context
+        self.augmentation = augmentation
+        self.songs = Songs(tracks, sources=sources, sample_rate=sample_rate, sampling=sampling)
+        self.examples = examples or max(1, int(self.songs.frames.sum()) // samples)
+        self.epoch = 0
+        kinds = {np.dtype(track.dtype) for track in tracks}
+        self.dtype = np.dtype(np.int16 if kinds <= {np.dtype(np.int16)} else np.float32)
+        self.numbers = (*augmentation.shipped, "scale")
+        self._dice = Dice(seed)
+        self._warn_of_short_songs()
+
+    def __len__(self) -> int:
+        return self.examples
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < self.examples:
+            raise IndexError(f"example {index} of {self.examples}")
+        return self.read(self.draw(index, self.epoch))
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Example]:
+        return [self[index] for index in indices]
+
+    def draw(self, index: int, epoch: int) -> Plan:
+        """Decide everything about an example without reading anything."""
+        at = self._dice.at(epoch, index)
+        numbers = self.augmentation.draw(at, self.sources)
+        nothing = np.zeros(len(self.sources))
+        picks = self.augmentation.select(Picks(together=True, second=nothing), numbers)
+        if picks.together:
+            numbers = self.augmentation.align(numbers, self.sources)
+        tempo = numbers.get("tempo", nothing + 1)
+        semitones = numbers.get("semitones", nothing)
+        needed = [
+            self.augmentation.frames_needed(self.length, tempo=float(t), semitones=float(s))
+            for t, s in zip(tempo, semitones, strict=True)
+        ]
+        reads = self._common(at, needed) if picks.together else self._own(at, "place", needed)
+        seconds: list[Read | None] = [None] * len(needed)
+        if picks.second.any():
+            drawn = self._own(at, "second", needed)
+            pairs = zip(drawn, picks.second, strict=True)
+            seconds = [read if level else None for read, level in pairs]
+        return Plan(
+            index=index,
+            epoch=epoch,
+            reads=tuple(reads),
+            seconds=tuple(seconds),
+            levels=picks.second,
+            tempo=tempo,
+            semitones=semitones,
+            numbers=numbers,
+        )
+
+    def room(self, batch: int, make: Callable[..., np.ndarray] = np.empty) -> Example:
+        """Room for a batch, every field with the batch as its first axis.
+
+        Args:
+            make: Where the memory comes from: called with a shape and a type.
+        """
+        sources = len(self.sources)
+        return Example(
+            stems=make((batch, sources, self.channels, self.length), self.dtype),
+            present=make((batch, sources), np.bool_),
+            index=make((batch,), np.int64),
+            songs=make((batch, sources), np.int64),
+            numbers={name: make((batch, sources), np.float32) for name in self.numbers},
+        )
+
+    def read(self, plan: Plan) -> Example:
+        """The example that a plan describes, in fresh memory."""
+        room = self.room(1)
+        self.fill(plan, room, 0)
+        return Example(
+            room.stems[0],
+            room.present[0],
+            room.index[0],
+            room.songs[0],
+            {name: values[0] for name, values in room.numbers.items()},
+        )
+
+    def fill(self, plan: Plan, room: Example, row: int) -> None:
+        """Write an example into one row of a batch.
+
+        Raises:
+            UserError: A file could not be read; names song, source and place.
+        """
+        songs = [read.song for read in plan.reads]
+        room.index[row] = plan.index
+        room.songs[row] = songs
+        room.present[row] = self.songs.present[songs, range(len(songs))]
+        for name in self.augmentation.shipped:
+            room.numbers[name][row] = plan.numbers[name]
+        for source in range(len(self.sources)):
+            stem = room.stems[row, source]
+            if room.present[row, source]:
+                room.numbers["scale"][row, source] = self._source(plan, source, stem)
+            else:
+                stem[:] = 0
+                room.numbers["scale"][row, source] = 1
+
+    def _own(self, at: Any, purpose: str, needed: Sequence[int]) -> list[Read]:
+        uniforms = at(purpose).random((len(needed), UNIFORMS))
+        picks = [self.songs.own(row, source) for source, row in enumerate(uniforms)]
+        return [self._read(pick, frames) for pick, frames in zip(picks, needed, strict=True)]
+
+    def _common(self, at: Any, needed: Sequence[int]) -> list[Read]:
+        which, *uniforms = at("place together").random(1 + UNIFORMS)
+        pick = self.songs.common(np.array(uniforms), int(which * len(needed)))
+        longest = self._read(pick, max(needed))  # one start for all, or they'd no longer be aligned
+        return [longest._replace(frames=frames) for frames in needed]
+
+    def _read(self, pick: Pick, frames: int) -> Read:
+        return Read(pick.song, self.songs.start(pick, frames, self.context), frames)
+
+    def _source(self, plan: Plan, source: int, out: np.ndarray) -> np.float32:
+        """Write one stem, return its scale."""
+        read, second = plan.reads[source], plan.seconds[source]
+        tempo, semitones = float(plan.tempo[source]), float(plan.semitones[source])
+        track = self.tracks[read.song]
+        changed = tempo != 1 or semitones != 0
+        converted = track.rate != self.sample_rate or track.channels not in (1, self.channels)
+        if not changed and not converted and second is None and track.dtype == self.dtype:
+            self._window(track, source, read.start, read.frames, out)
+            return FULL_SCALE if self.dtype == np.int16 else np.float32(1)
+        stem = self._floats(read, source)
+        if second is not None:
+            stem = stem + plan.levels[source] * self._floats(second, source)
+        if changed:
+            stem = self.augmentation.change(
+                stem, tempo=tempo, semitones=semitones, frames=self.length
+            )
+        return _store(stem, out)
+
+    def _floats(self, read: Read, source: int) -> np.ndarray:
+        """A read at the stream's rate and channel count: (channels, frames) float32."""
+        track = self.tracks[read.song]
+        ratio = Fraction(track.rate, self.sample_rate)
+        start = int(read.start * ratio) - resample.margin(ratio)
+        raw = np.empty((track.channels, resample.frames_needed(read.frames, ratio)), track.dtype)
+        self._window(track, source, start, raw.shape[1], raw)
+        stem = resample.resample(audio.as_float(raw), ratio, read.frames)
+        return adapt(stem, self.channels)
+
+    def _window(self, track: Track, source: int, start: int, frames: int, out: np.ndarray) -> None:
+        """Copy a window of a stem, zeros where it reaches over the song's ends."""
+        first, last = min(max(start, 0), track.frames), min(start + frames, track.frames)
+        last = max(first, last)
+        name = self.sources[source]
+        try:
+            out[:, first - start : last - start] = track.read(name, first, last - first)
+        except (UserError, OSError, ValueError) as error:
+            raise UserError(
+                f"can't read {name} of {track.name} from sample {first} to {last}: {error}"
+            ) from error
+        out[:, : first - start] = 0
+        out[:, last - start : frames] = 0
+
+    def _warn_of_short_songs(self) -> None:
+        short = int((self.songs.frames < self.length).sum())
+        if short:
+            warnings.warn(
+                f"{short} of {len(self.tracks)} training songs are shorter than a chunk of "
+                f"{self.length / self.sample_rate:.2f} s: silence is added to them "
+                "(data.segment sets the length)",
+                stacklevel=3,
+            )
+
+
+def adapt(stem: np.ndarray, channels: int) -> np.ndarray:
+    """Repeat a mono signal, average any other that has another number of channels.
+
+    Shape:
+        stem: (their channels, samples) -> (channels, samples).
+    """
+    if len(stem) == channels:
+        return stem
+    return np.repeat(stem.mean(axis=0, keepdims=True, dtype=np.float32), channels, axis=0)
+
+
+def _store(stem: np.ndarray, out: np.ndarray) -> np.float32:
+    """Write floats in the stream's type; int16 gets a scale of its own, so that nothing clips.
+
+    The scale is a power of two, exact in every precision that a run may use.
+    """
+    if out.dtype != np.int16:
+        out[:] = stem
+        return np.float32(1)
+    peak = float(np.abs(stem).max(initial=0))
+    if peak == 0:
+        out[:] = 0
+        return FULL_SCALE
+    exponent = int(np.frexp(peak)[1])
+    if np.rint(np.ldexp(peak, 15 - exponent)) > 32767:
+        exponent += 1
+    np.rint(stem * np.float32(2.0 ** (15 - exponent)), out=stem)
+    out[:] = stem
+    return np.float32(2.0 ** (exponent - 15))

@@ -1,0 +1,203 @@
+"""Step 2 of BSSEval: distortion filters from correlations, without the dense matrix where possible.
+
+The normal equations are block-Toeplitz. The block Levinson recursion (Whittle 1963, Wiggins and
+Robinson 1965) solves them in about 5 inputs^3 taps^2 operations, all estimates at once; a residual
+computed by FFT certifies the answer, and an LU of the dense matrix stands in where it does not.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sepexp.metric.bsseval_correlations import in_threads
+
+RIDGE = float(np.finfo(np.float64).eps)  # absolute, as museval adds it
+CERTIFIED = 1e-12  # largest relative residual of a column
+DEPENDENT = 1e-13  # channels whose normalised correlation is this close to one are multiples
+
+
+class Filters(NamedTuple):
+    """Distortion filters of one stretch.
+
+    Shape:
+        own: (taps, sources, channels, channels), from a source's reference to its estimate.
+        every: (taps, inputs, inputs), from all references to all estimates.
+        certified: every system was solved to a relative residual of 1e-12.
+    """
+
+    own: np.ndarray
+    every: np.ndarray
+    certified: bool
+
+
+def distortion_filters(
+    correlations: np.ndarray, sources: int, threads: int, ridge: float = RIDGE
+) -> Filters:
+    """Least-squares filters of each estimate from its own reference and from all of them.
+
+    Estimates with a NaN in them give NaN filters and leave the others alone.
+
+    Shape: correlations (taps, inputs, 2 * inputs) as `bsseval_correlations` makes them.
+    """
+    taps, inputs, _ = correlations.shape
+    channels = inputs // sources
+    gram, cross = correlations[..., :inputs], correlations[..., inputs:]
+    blocks = [slice(first, first + channels) for first in range(0, inputs, channels)]
+    own_gram = np.stack([gram[:, block, block] for block in blocks])
+    own_cross = np.stack([cross[:, block, block] for block in blocks])
+    systems = [(own_gram, own_cross), (gram[None], cross[None])]
+    (own, own_certified), (every, every_certified) = in_threads(
+        lambda system: solve_block_toeplitz(*system, ridge), systems, threads
+    )
+    return Filters(own.transpose(1, 0, 2, 3), every[0], own_certified and every_certified)
+
+
+def solve_block_toeplitz(
+    gram: np.ndarray, right: np.ndarray, ridge: float
+) -> tuple[np.ndarray, bool]:
+    """Solve sum_j T_(i-j) X_j + ridge X_i = D_i, where T_-d is T_d transposed.
+
+    Returns the solution and whether its residual was certified.
+
+    Shape: gram (batch, taps, size, size), right (batch, taps, size, columns) -> like right.
+    """
+    whole = np.isfinite(gram).all(axis=(1, 2, 3), keepdims=True)
+    usable = whole & np.isfinite(right).all(axis=(1, 2), keepdims=True)
+    clean = np.where(usable, right, 0.0)
+    # a broken system becomes the identity, so that the others of the batch go through
+    gram = np.where(
+        whole, gram, np.eye(gram.shape[-1]) * (np.arange(gram.shape[1]) == 0)[:, None, None]
+    )
+    solution = _refined(gram, clean, ridge)
+    good = _residual(gram, clean, solution, ridge)[1] <= CERTIFIED
+    certified = True
+    for item in np.flatnonzero(~good):
+        solution[item], item_certified = _without_multiples(gram[item], clean[item], ridge)
+        certified &= item_certified
+    return np.where(usable, solution, np.nan), certified
+
+
+def _refined(gram: np.ndarray, right: np.ndarray, ridge: float) -> np.ndarray:
+    """Block Levinson and at most two steps of refinement; items that break down are NaN."""
+    with np.errstate(all="ignore"):
+        try:
+            solution = block_levinson(gram, right, ridge)
+            for _ in range(2):
+                rest, relative = _residual(gram, right, solution, ridge)
+                doubtful = relative > CERTIFIED
+                # a residual above one has diverged: refinement would not bring it back
+                if not doubtful.any() or (relative > 1).any():
+                    break
+                solution = solution + block_levinson(gram, rest, ridge)
+        except np.linalg.LinAlgError:
+            return np.full_like(right, np.nan)
+    return solution
+
+
+def block_levinson(gram: np.ndarray, right: np.ndarray, ridge: float) -> np.ndarray:
+    """Block Levinson recursion, shapes of `solve_block_toeplitz`.
+
+    Raises:
+        numpy.linalg.LinAlgError: a prediction error became exactly singular.
+    """
+    batch, taps, size, columns = right.shape
+    length = taps * size
+    first = gram[:, 0] + ridge * np.eye(size)
+    # T_(taps-1)^T ... T_1^T in one column: its end is what each step needs; everything is kept
+    # transposed, for BLAS is quicker with few long rows
+    column = gram[:, :0:-1].swapaxes(2, 3).reshape(batch, length - size, size)
+    wanted = np.ascontiguousarray(right.swapaxes(2, 3))
+    # forward predictor and solution under each other, so that one product serves both
+    front = np.zeros((batch, size + columns, length))
+    # the backward predictor ends at the end of its array: growing it moves nothing
+    back = np.zeros((batch, size, length))
+    front[:, :size, :size] = back[:, :, length - size :] = np.eye(size)
+    forward_error = backward_error = first
+    forward_inverse = backward_inverse = np.linalg.inv(first)
+    front[:, size:, :size] = wanted[:, 0] @ forward_inverse
+    for step in range(1, taps):
+        known = step * size
+        products = front[..., :known] @ column[:, length - size - known :]
+        delta_t, explained = products[:, :size], products[:, size:]
+        gain_forward = delta_t @ backward_inverse
+        gain_backward = delta_t.swapaxes(1, 2) @ forward_inverse
+        forward_error = _symmetric(forward_error - gain_forward @ delta_t.swapaxes(1, 2))
+        backward_error = _symmetric(backward_error - gain_backward @ delta_t)
+        forward_inverse = np.linalg.inv(forward_error)
+        backward_inverse = np.linalg.inv(backward_error)
+        ahead, behind = front[:, :size, : known + size], back[:, :, length - known - size :]
+        change = gain_forward @ behind
+        behind -= gain_backward @ ahead
+        ahead -= change
+        front[:, size:, : known + size] += (
+            (wanted[:, step] - explained) @ backward_inverse
+        ) @ behind
+    return front[:, size:].reshape(batch, columns, taps, size).transpose(0, 2, 3, 1)
+
+
+def _symmetric(matrix: np.ndarray) -> np.ndarray:
+    return (matrix + matrix.swapaxes(1, 2)) / 2
+
+
+def _residual(
+    gram: np.ndarray, right: np.ndarray, solution: np.ndarray, ridge: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of the right-hand side, and the largest relative norm of a column: (batch,)."""
+    taps = gram.shape[1]
+    length = 2 * taps
+    circulant = np.zeros((gram.shape[0], length, *gram.shape[2:]))
+    circulant[:, :taps] = gram
+    circulant[:, length - taps + 1 :] = gram[:, :0:-1].swapaxes(2, 3)
+    spectrum = np.fft.rfft(circulant, axis=1) @ np.fft.rfft(solution, n=length, axis=1)
+    rest = right - np.fft.irfft(spectrum, n=length, axis=1)[:, :taps] - ridge * solution
+    norms, scale = (np.sqrt((part**2).sum(axis=(1, 2))) for part in (rest, right))
+    relative = np.divide(norms, scale, out=np.where(norms == 0, 0.0, np.inf), where=scale > 0)
+    return rest, np.nan_to_num(relative, nan=np.inf).max(axis=1)
+
+
+def _without_multiples(
+    gram: np.ndarray, right: np.ndarray, ridge: float
+) -> tuple[np.ndarray, bool]:
+    """Solve a doubtful item alone: drop channels that repeat another, else LU of the dense matrix.
+
+    A mono stem on two channels makes the system singular but consistent: the projection does not
+    change when the repeated channel gets no filter. The residual of the full system decides.
+
+    Shape: gram (taps, size, size), right (taps, size, columns).
+    """
+    kept = _independent(gram[0])
+    if len(kept):
+        solution = np.zeros_like(right)
+        reduced = _refined(gram[None][..., kept[:, None], kept], right[None][:, :, kept], ridge)
+        solution[:, kept] = reduced[0]
+        if _residual(gram[None], right[None], solution[None], ridge)[1][0] <= CERTIFIED:
+            return solution, True
+    return _dense_solve(gram, right, ridge), False
+
+
+def _independent(energies: np.ndarray) -> np.ndarray:
+    """Channels that are neither silent nor a multiple of an earlier one, from T_0."""
+    kept: list[int] = []
+    for channel, energy in enumerate(np.diag(energies)):
+        products = [energies[channel, other] ** 2 for other in kept]
+        limits = [energy * energies[other, other] * (1 - DEPENDENT) for other in kept]
+        if energy > 0 and all(p < limit for p, limit in zip(products, limits, strict=True)):
+            kept.append(channel)
+    return np.array(kept, dtype=np.intp)
+
+
+def _dense_solve(gram: np.ndarray, right: np.ndarray, ridge: float) -> np.ndarray:
+    """General LU of the dense matrix with all right-hand sides at once, lstsq when singular."""
+    taps, size, columns = right.shape
+    both = np.concatenate([gram[:0:-1].swapaxes(1, 2), gram])
+    lag = np.arange(taps)[:, None] - np.arange(taps) + taps - 1
+    # channel-major order is museval's: the pivoting then meets the rows in its order
+    dense = both[lag].transpose(2, 0, 3, 1).reshape(size * taps, size * taps)
+    flat = right.transpose(1, 0, 2).reshape(size * taps, columns)
+    try:
+        solution = np.linalg.solve(dense + ridge * np.eye(len(dense)), flat)
+    except np.linalg.LinAlgError:
+        solution = np.linalg.lstsq(dense, flat, rcond=None)[0]
+    return solution.reshape(size, taps, columns).transpose(1, 0, 2)

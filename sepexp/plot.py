@@ -1,0 +1,287 @@
+"""Arrays to figures: spectrograms, learning curves, boxes, scores over time, score against cost.
+
+Every function returns a matplotlib `Figure` made through the object interface, so nothing global
+is touched and no window system is needed. Matplotlib is imported where it is used: whoever imports
+this module pays nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FLOOR = -80.0  # dB under the loudest bin: quieter ones show as black
+COLOURS = ("#3b6fb6", "#d9822b", "#3f9b6d", "#b8494b", "#7d5ba6", "#8a8d91", "#c2a02f", "#2f9fb0")
+MARKS = "osD^vPX*"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches, with room made for labels by itself."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: Any, *, dpi: int = 120) -> None:
+    """Write a figure; the file's ending says how (png, svg, pdf)."""
+    figure.savefig(path, dpi=dpi)
+
+
+def spectrogram_figure(
+    signals: Mapping[str, np.ndarray],
+    sample_rate: int,
+    *,
+    n_fft: int = 2048,
+    hop: int = 512,
+    title: str = "",
+) -> Figure:
+    """Spectrograms under each other on one colour scale: truth, estimate and error, say.
+
+    0 dB is the loudest bin of all signals, so a quiet error looks quiet.
+
+    Shape:
+        signals: name -> (samples,) or (channels, samples); channels are averaged in power.
+    """
+    powers = {name: _power(signal, n_fft, hop) for name, signal in signals.items()}
+    loudest = max([float(power.max(initial=0.0)) for power in powers.values()], default=0.0)
+    loudest = max(loudest, 1e-20)
+    figure = new_figure(9.0, 0.6 + 1.8 * max(1, len(powers)))
+    axes = np.atleast_1d(np.asarray(figure.subplots(max(1, len(powers)), 1, sharex=True)))
+    picture = None
+    for axis, (name, power) in zip(axes, powers.items(), strict=False):
+        level = 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR / 10)))
+        end = power.shape[1] * hop / sample_rate
+        picture = axis.imshow(
+            level,
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            vmin=FLOOR,
+            vmax=0.0,
+            extent=(0.0, end, 0.0, sample_rate / 2000),
+            interpolation="nearest",
+        )
+        axis.set_ylabel("kHz")
+        axis.set_title(_literal(name), loc="left", fontsize=9)
+    axes[-1].set_xlabel("seconds")
+    if picture is not None:
+        figure.colorbar(picture, ax=list(axes), label="dB under the loudest bin")
+    _name(figure, title)
+    return figure
+
+
+def curves_figure(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    x_label: str = "epoch",
+    y_label: str = "",
+    title: str = "",
+) -> Figure:
+    """Lines over a common axis: learning curves of one run or many.
+
+    Shape:
+        curves: name -> (x, y) of equal length; NaN values leave gaps.
+    """
+    figure = new_figure(7.0, 4.0)
+    axis = figure.subplots()
+    for index, (name, (x, y)) in enumerate(curves.items()):
+        mark = "." if len(x) < 40 else ""
+        axis.plot(x, y, label=_literal(name), color=_colour(index), marker=mark, linewidth=1.6)
+    _dress(axis, x_label, y_label)
+    if len(curves) > 1:
+        axis.legend(fontsize=8, frameon=False)
+    _name(figure, title)
+    return figure
+
+
+def boxes_figure(
+    values: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    y_label: str = "SDR (dB)",
+    title: str = "",
+) -> Figure:
+    """Boxes of scores over tracks, grouped by source, one colour a system, every track a dot.
+
+    A box holds the middle half of the tracks, its line is the median and its diamond the mean.
+
+    Args:
+        values: source -> system -> one number a track; NaN is left out.
+    """
+    systems = list(dict.fromkeys(name for group in values.values() for name in group))
+    figure = new_figure(max(6.0, 1.2 + 0.45 * len(systems) * max(1, len(values))), 4.2)
+    axis = figure.subplots()
+    width = 0.8 / max(1, len(systems))
+    for place, group in enumerate(values.values()):
+        for index, system in enumerate(systems):
+            numbers = np.asarray(group.get(system, ()), dtype=float)
+            numbers = numbers[np.isfinite(numbers)]
+            if len(numbers):
+                at = place + (index - (len(systems) - 1) / 2) * width
+                _box(axis, numbers, at, 0.8 * width, _colour(index))
+    for index, system in enumerate(systems):
+        axis.plot([], [], color=_colour(index), linewidth=6, alpha=0.5, label=_literal(system))
+    axis.set_xticks(range(len(values)), [_literal(name) for name in values])
+    axis.set_xlim(-0.6, max(1, len(values)) - 0.4)
+    axis.axhline(0.0, color="#999999", linewidth=0.8)
+    _dress(axis, "", y_label)
+    figure.legend(loc="outside lower center", ncols=min(6, max(1, len(systems))), frameon=False)
+    _name(figure, title)
+    return figure
+
+
+def scores_over_time_figure(
+    waveform: np.ndarray,
+    sample_rate: int,
+    scores: Mapping[str, Sequence[float]],
+    *,
+    hop: float = 1.0,
+    y_label: str = "SDR (dB)",
+    title: str = "",
+) -> Figure:
+    """Framewise scores above the waveform that they were measured on; NaN frames leave gaps.
+
+    Args:
+        waveform: The true source.
+        scores: System -> one number a frame.
+        hop: Seconds between frames.
+
+    Shape:
+        waveform (samples,) or (channels, samples).
+    """
+    figure = new_figure(9.0, 4.2)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    for index, (name, values) in enumerate(scores.items()):
+        edges = np.arange(len(values) + 1) * hop
+        above.stairs(
+            np.asarray(values, dtype=float),
+            edges,
+            baseline=None,
+            color=_colour(index),
+            linewidth=1.8,
+            label=_literal(name),
+        )
+    _dress(above, "", y_label)
+    if scores:
+        above.legend(fontsize=8, frameon=False, loc="upper right")
+    low, high = _envelope(waveform, 1500)
+    seconds = np.linspace(0, np.shape(waveform)[-1] / sample_rate, len(low))
+    below.fill_between(seconds, low, high, color="#555555", linewidth=0)
+    _dress(below, "seconds", "")
+    below.set_yticks([])
+    _name(figure, title)
+    return figure
+
+
+def pareto_figure(
+    points: Mapping[str, tuple[float, float]],
+    *,
+    x_label: str,
+    y_label: str = "SDR (dB)",
+    title: str = "",
+) -> Figure:
+    """Score against cost on a logarithmic axis; the line joins what nothing cheaper beats.
+
+    Args:
+        points: name -> (cost, score).
+    """
+    figure = new_figure(7.0, 4.4)
+    axis = figure.subplots()
+    known = {n: (x, y) for n, (x, y) in points.items() if np.isfinite([x, y]).all() and x > 0}
+    front = pareto_front(known)
+    if len(front) > 1:
+        costs, best = zip(*(known[name] for name in front), strict=True)
+        axis.step(costs, best, where="post", color="#999999", linewidth=1.2, zorder=1)
+    for index, (name, (x, y)) in enumerate(known.items()):
+        filled = _colour(index) if name in front else "white"
+        mark = MARKS[index // len(COLOURS) % len(MARKS)]
+        axis.scatter([x], [y], s=48, color=filled, edgecolors=_colour(index), marker=mark, zorder=2)
+        axis.annotate(_literal(name), (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8)
+    axis.set_xscale("log")
+    axis.margins(x=0.15, y=0.15)
+    _dress(axis, x_label, y_label)
+    _name(figure, title)
+    return figure
+
+
+def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Names of the points that no other beats in score without costing more, cheapest first."""
+    front: list[str] = []
+    best = float("-inf")
+    for name in sorted(points, key=lambda name: (points[name][0], -points[name][1])):
+        if points[name][1] > best:
+            front.append(name)
+            best = points[name][1]
+    return front
+
+
+def _power(signal: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
+    """Power spectrogram (freq, frames), channels averaged; short signals are padded."""
+    audio = np.atleast_2d(np.asarray(signal, dtype=np.float32))
+    missing = max(0, n_fft - audio.shape[-1])
+    audio = np.pad(audio, ((0, 0), (0, missing)))
+    window = np.hanning(n_fft + 1)[:-1].astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(audio, n_fft, axis=-1)[:, ::hop]
+    power = np.zeros((n_fft // 2 + 1, frames.shape[1]), dtype=np.float32)
+    for channel in frames:
+        power += np.abs(np.fft.rfft(channel * window, axis=-1)).T.astype(np.float32) ** 2
+    return power / len(frames)
+
+
+def _box(axis: Axes, numbers: np.ndarray, at: float, width: float, colour: str) -> None:
+    axis.boxplot(
+        [numbers],
+        positions=[at],
+        widths=[width],
+        manage_ticks=False,
+        showfliers=False,
+        showmeans=True,
+        patch_artist=True,
+        boxprops={"facecolor": colour, "alpha": 0.35, "edgecolor": colour},
+        medianprops={"color": colour, "linewidth": 2},
+        whiskerprops={"color": colour},
+        capprops={"color": colour},
+        meanprops={"marker": "D", "markersize": 4, "markerfacecolor": "white",
+                   "markeredgecolor": colour},
+    )  # fmt: skip
+    # the same scatter at every call: dots spread by their rank, not by chance
+    spread = ((np.arange(len(numbers)) * 0.618) % 1 - 0.5) * 0.6 * width
+    axis.plot(at + spread, numbers, ".", color=colour, markersize=3, alpha=0.7)
+
+
+def _envelope(waveform: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
+    audio = np.atleast_2d(np.asarray(waveform, dtype=np.float32)).mean(0)
+    blocks = np.array_split(audio, min(points, max(1, len(audio))))
+    low = np.array([block.min(initial=0.0) for block in blocks])
+    return low, np.array([block.max(initial=0.0) for block in blocks])
+
+
+def _dress(axis: Axes, x_label: str, y_label: str) -> None:
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    axis.grid(True, color="#e6e6e6", linewidth=0.7)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _name(figure: Figure, title: str) -> None:
+    if title:
+        figure.suptitle(_literal(title), fontsize=11)
+
+
+def _literal(text: str) -> str:
+    """Dollar signs in names are not formulas, and a leading underscore doesn't hide a label."""
+    text = str(text).replace("$", r"\$")
+    return f"\u200b{text}" if text.startswith("_") else text
+
+
+def _colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]

@@ -1,0 +1,181 @@
+"""One row for every model config: tiny sizes to run it at, and its golden parameter count.
+
+A test in test_configs.py fails for a YAML in conf/model without a row.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ModelSpec(NamedTuple):
+    """A row of the model table.
+
+    config: name in conf/model. tiny: overrides (of any top-level key) that make it run in a
+    blink. parameters: exact trainable count at the YAML's own sizes with `overrides`;
+    published: what the paper quotes, with a word where it differs (the docstring explains).
+    samples: a length that the tiny model can learn on. steps and learning_rate: for the overfit row.
+    """
+
+    config: str
+    tiny: tuple[str, ...]
+    parameters: int | None = None
+    overrides: tuple[str, ...] = ()
+    published: str = ""
+    samples: int = 4096
+    learning_rate: float = 1e-2
+
+
+# fmt: off
+MODELS: list[ModelSpec] = [
+    # --- waveform
+    ModelSpec(
+        "conv_tasnet",
+        ("model.bases=16", "model.bottleneck=16", "model.hidden=32", "model.blocks=2", "model.repeats=1"), parameters=10977872, published="8.75M..10.98M",
+    ),
+    ModelSpec(
+        "conv_tasnet_x8",
+        ("model.bases=16", "model.bottleneck=16", "model.hidden=32", "model.blocks=2", "model.repeats=1"), parameters=8852032,
+    ),
+    ModelSpec(
+        "conv_tasnet_small",
+        ("model.bases=16", "model.bottleneck=16", "model.hidden=32", "model.blocks=2", "model.repeats=1"),
+    ),
+    ModelSpec(
+        "conv_tasnet_speech",
+        ("model.bases=16", "model.bottleneck=16", "model.hidden=32", "model.blocks=2", "model.repeats=1", "model.skip=16", "model.last_residual=false"), parameters=5050545, overrides=("targets=[vocals,drums]",), published="5.1M (with the unread residual of the last block)",
+    ),
+    ModelSpec(
+        "conv_tasnet_speech",
+        ("model.bases=16", "model.bottleneck=16", "model.hidden=32", "model.blocks=2", "model.repeats=1", "model.skip=16", "model.last_residual=false"), parameters=4984881, overrides=("targets=[vocals,drums]", "model.last_residual=false"), published="torchaudio's count",
+    ),
+    ModelSpec("demucs", ("model.width=4", "model.depth=3"), parameters=265679496, overrides=(), published='66.42M (= this / 4)'),
+    ModelSpec("demucs", ("model.width=4", "model.depth=3"), parameters=89451144, overrides=("model.lstm_layers=0",), published=''),
+    ModelSpec("demucs", ("model.width=4", "model.depth=3"), parameters=243307272, overrides=("model.activation=relu",), published=''),
+    ModelSpec("demucs", ("model.width=4", "model.depth=3"), parameters=220935048, overrides=("model.rewrite=false",), published=''),
+    ModelSpec("demucs", ("model.width=4", "model.depth=3"), parameters=243315336, overrides=("model.context_kernel=1",), published=''),
+    ModelSpec("demucs", ("model.width=4", "model.depth=3"), parameters=265708760, overrides=("model.upsampling=decimation",), published=''),
+    ModelSpec("demucs", ("model.width=4", "model.depth=3"), parameters=1043376, overrides=("model.width=4",), published=''),
+    ModelSpec("demucs_100", ("model.width=4", "model.depth=3"), parameters=648548208, published="648M"),
+    ModelSpec("demucs_small", ("model.width=4", "model.depth=3")),
+    ModelSpec("wave_u_net", ("model.levels=3", "model.width=4", "model.down_kernel=5"), parameters=10263498, published="10.20M"),
+    ModelSpec("wave_u_net_m1", ("model.levels=3", "model.width=4", "model.down_kernel=5"), parameters=10263028, overrides=("targets=[vocals,drums]",), published='10.20M'),
+    ModelSpec("wave_u_net_m1", ("model.levels=3", "model.width=4", "model.down_kernel=5"), parameters=10263002, overrides=("targets=[vocals,drums]","model.residual=1",), published='M2'),
+    ModelSpec("wave_u_net_m4", ("model.levels=3", "model.width=4", "model.down_kernel=5"), parameters=10263002, overrides=("targets=[vocals,drums]","model.channels=1",), published='M3'),
+    ModelSpec("wave_u_net_m4", ("model.levels=3", "model.width=4", "model.down_kernel=5"), parameters=10263390, overrides=("targets=[vocals,drums]",), published='10.20M'),
+    ModelSpec("wave_u_net_m4", ("model.levels=3", "model.width=4", "model.down_kernel=5"), parameters=20594652, overrides=("targets=[vocals,drums]","model.channels=1","model.width=34",), published='M7'),
+    ModelSpec("wave_u_net_m5", ("model.levels=3", "model.width=4", "model.down_kernel=5"), parameters=10265550, overrides=("targets=[vocals,drums]",), published='10.20M'),
+    ModelSpec("wave_u_net_conditioned", ("model.levels=3", "model.width=4", "model.down_kernel=5"), parameters=10264950, overrides=(), published=''),
+    ModelSpec("wave_u_net_lstm", ("model.levels=3", "model.width=4", "model.down_kernel=5", "model.lstm=4"), parameters=None, overrides=(), published=''),
+    ModelSpec("wave_u_net_dense", ("model.levels=3", "model.width=4", "model.down_kernel=5", "model.growth=3"), parameters=None, overrides=(), published=''),
+    ModelSpec("wave_u_net_dwt", ("model.levels=3", "model.width=4", "model.down_kernel=5"), parameters=None, overrides=(), published=''),
+    ModelSpec("wave_u_net_small", ("model.levels=3", "model.width=4", "model.down_kernel=5"), parameters=None, overrides=(), published=''),
+    # --- spectrogram
+    ModelSpec(
+        "open_unmix",
+        ("model.n_fft=256", "model.hop=64", "model.hidden=8", "model.layers=1"),
+        parameters=35573392,
+        published="8.90M (one target)",
+    ),
+    ModelSpec(
+        "open_unmix_l",
+        ("model.n_fft=256", "model.hop=64", "model.hidden=8", "model.layers=1"),
+        parameters=113028752,
+    ),
+    ModelSpec("open_unmix_small", ("model.n_fft=256", "model.hop=64", "model.hidden=8")),
+    ModelSpec(
+        "x_umx",
+        ("model.n_fft=256", "model.hop=64", "model.hidden=8", "model.layers=1"),
+        parameters=35573392,
+    ),
+    ModelSpec(
+        "u_net",
+        ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]"),
+        parameters=9823313,
+        overrides=("targets=[vocals]",),
+        published="9.8M",
+    ),
+    ModelSpec("u_net_small", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec(
+        "u_net_full",
+        ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]"),
+        parameters=9829320,
+    ),
+    ModelSpec(
+        "u_net_channels",
+        ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]"),
+        parameters=9825716,
+        published="9.84M",
+    ),
+    ModelSpec("u_net_channels_small", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec(
+        "mmdensenet",
+        ("model.n_fft=128", "model.hop=64", "model.bands.low.bins=20", "targets=[vocals,other]"),
+        parameters=339468,
+        overrides=("targets=[vocals]",),
+        published="0.33M",
+    ),
+    ModelSpec(
+        "mmdensenet_small",
+        ("model.n_fft=128", "model.hop=64", "model.bands.low.bins=20", "targets=[vocals,other]"),
+    ),
+    ModelSpec(
+        "mmdenselstm",
+        (
+            "model.n_fft=128",
+            "model.hop=64",
+            "model.bands.low.bins=20",
+            "model.bands.middle.bins=20",
+            "targets=[vocals,other]",
+        ),
+        parameters=1370784,
+        overrides=("targets=[vocals]",),
+        published="1.22M",
+    ),
+    ModelSpec(
+        "mmdenselstm_small",
+        ("model.n_fft=128", "model.hop=64", "model.bands.low.bins=20", "targets=[vocals,other]"),
+    ),
+    ModelSpec(
+        "drnn", ("model.n_fft=128", "model.hop=64", "model.hidden=16"), parameters=17354196
+    ),
+    ModelSpec(
+        "drnn_speech",
+        ("model.n_fft=128", "model.hop=64", "model.hidden=16"),
+        parameters=5569026,
+        overrides=("targets=[vocals,other]",),
+    ),
+    ModelSpec("drnn_small", ("model.n_fft=128", "model.hop=64", "model.hidden=16")),
+    ModelSpec(
+        "deepconvsep",
+        ("model.n_fft=128", "model.hop=64", "model.spectral=8", "model.bottleneck=16"),
+        parameters=314422,
+        published="0.32M",
+    ),
+    ModelSpec(
+        "deepconvsep_small",
+        ("model.n_fft=128", "model.hop=64", "model.spectral=8", "model.bottleneck=16"),
+    ),
+    # --- complex
+    ModelSpec(
+        "crn",
+        ("model.n_fft=64", "model.hop=32", "model.widths=[4,6]", "model.hidden=16"),
+        parameters=9117274,
+        overrides=("targets=[vocals]",),
+    ),
+    ModelSpec(
+        "crn_gated",
+        ("model.n_fft=64", "model.hop=32", "model.widths=[4,6]", "model.hidden=16"),
+        parameters=9771340,
+        overrides=("targets=[vocals]",),
+    ),
+    ModelSpec(
+        "crn_music", ("model.n_fft=64", "model.hop=32", "model.widths=[4,6]", "model.hidden=16")
+    ),
+    ModelSpec(
+        "crn_small", ("model.n_fft=64", "model.hop=32", "model.widths=[4,6]", "model.hidden=16")
+    ),
+    # --- modern
+    # --- other
+]
+# fmt: on
