@@ -122,17 +122,19 @@ class Augmentations:
             stems = member.apply(stems, numbers)
         return stems
 
-    def fold(self, factor: Any, swapped: Any, numbers: Any) -> tuple[Any, Any] | None:
+    @property
+    def foldable(self) -> bool:
+        """Whether the pointwise ones together are a factor and an exchange of channels."""
+        return all(hasattr(member, "fold") for member in self.of_kind("pointwise"))
+
+    def fold(self, factor: Any, swapped: Any, numbers: Any) -> tuple[Any, Any]:
         """`apply` as one factor and one exchange of channels for each source.
 
-        None where one of the pointwise ones is more than that. A processor reads the stems once
-        for it, not once for each augmentation.
+        So the stems are read once, not once for each augmentation.
 
-        Shape: all (batch, sources).
+        Shape: all (..., sources).
         """
         for member in self.of_kind("pointwise"):
-            if not hasattr(member, "fold"):
-                return None
             factor, swapped = member.fold(factor, swapped, numbers)
         return factor, swapped
 

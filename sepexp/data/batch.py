@@ -20,7 +20,8 @@ class Batch(NamedTuple):
         present: (batch, sources) bool; False: the song has no such stem (not: it is silent).
         index: (batch,) int64 numbers of the examples.
         songs: (batch, sources) int64 into the training songs.
-        numbers: each (batch, sources): what pointwise augmentations drew, and the stems' `scale`.
+        numbers: each (batch, sources): what pointwise augmentations drew, and the stems' `scale`
+            as long as they are raw.
     """
 
     stems: Tensor
@@ -64,23 +65,6 @@ def floats(stems: Tensor, scale: Tensor) -> Tensor:
         scale: (batch, sources).
     """
     return stems.to(torch.float32, copy=True).mul_(scale.float()[:, :, None, None])
-
-
-def floats_into(out: Tensor, stems: Tensor, factor: Tensor, swapped: Tensor) -> Tensor:
-    """The same with factors and channel swaps on the way, channel by channel inside the cache.
-
-    Shape:
-        out, stems: (batch, sources, channels, samples).
-        factor, swapped: (batch, sources).
-    """
-    channels = stems.shape[2]
-    pairs = zip(factor.flatten().tolist(), swapped.flatten().tolist(), strict=True)
-    rows = zip(out.flatten(0, 1), stems.flatten(0, 1), pairs, strict=True)
-    for target, stem, (gain, exchanged) in rows:
-        for channel in range(channels):
-            taken = channels - 1 - channel if exchanged else channel
-            target[channel].copy_(stem[taken]).mul_(gain)
-    return out
 
 
 def nothing(sources: int, channels: int) -> Whole:

@@ -80,6 +80,8 @@ class Chunks:
         augmentation: An ordered container of augmentations (draw, select, align, change).
         sampling: How songs and places are drawn.
         examples: Length of an epoch; 0 takes the total length of the songs.
+        finished: Give floats with the pointwise augmentations done, the same bits that a device
+            makes of the raw ones: for training on a processor, whose memory is the bottleneck.
 
     `epoch` may be set between epochs; each draws anew.
 
@@ -100,6 +102,7 @@ class Chunks:
         augmentation: Any,
         sampling: Sampling,
         examples: int = 0,
+        finished: bool = False,
     ) -> None:
         if samples < 1 or context < 0:
             raise UserError(
@@ -111,11 +114,13 @@ class Chunks:
         self.context, self.length = context, samples + 2 * context
         self.augmentation = augmentation
         self.songs = Songs(tracks, sources=sources, sample_rate=sample_rate, sampling=sampling)
-        self.examples = examples or max(1, int(self.songs.frames.sum()) // samples)
+        self.examples = examples or max(1, sum(self.songs.frames) // samples)
         self.epoch = 0
-        kinds = {np.dtype(track.dtype) for track in tracks}
-        self.dtype = np.dtype(np.int16 if kinds <= {np.dtype(np.int16)} else np.float32)
-        self.numbers = (*augmentation.shipped, "scale")
+        self.finished = finished
+        is_short = all(track.dtype == np.int16 for track in tracks)
+        self._raw = np.dtype(np.int16 if is_short else np.float32)
+        self.dtype = np.dtype(np.float32) if finished else self._raw
+        self.numbers = augmentation.shipped if finished else (*augmentation.shipped, "scale")
         self._dice = Dice(seed)
         self._warn_of_short_songs()
 
@@ -141,8 +146,8 @@ class Chunks:
         tempo = numbers.get("tempo", nothing + 1)
         semitones = numbers.get("semitones", nothing)
         needed = [
-            self.augmentation.frames_needed(self.length, tempo=float(t), semitones=float(s))
-            for t, s in zip(tempo, semitones, strict=True)
+            self.augmentation.frames_needed(self.length, tempo=t, semitones=s)
+            for t, s in zip(tempo.tolist(), semitones.tolist(), strict=True)
         ]
         reads = self._common(at, needed) if picks.together else self._own(at, "place", needed)
         seconds: list[Read | None] = [None] * len(needed)
@@ -200,38 +205,43 @@ class Chunks:
         room.present[row] = self.songs.present[songs, range(len(songs))]
         for name in self.augmentation.shipped:
             room.numbers[name][row] = plan.numbers[name]
-        for source in range(len(self.sources)):
-            stem = room.stems[row, source]
-            if room.present[row, source]:
-                room.numbers["scale"][row, source] = self._source(plan, source, stem)
-            else:
-                stem[:] = 0
-                room.numbers["scale"][row, source] = 1
+        stems: list[np.ndarray | None] = []
+        scale = np.ones(len(self.sources), np.float32)
+        for source, present in enumerate(room.present[row]):
+            stem, scale[source] = self._stem(plan, source) if present else (None, 1)
+            stems.append(stem)
+        if self.finished:
+            self._finish(stems, scale, plan.numbers, room.stems[row])
+            return
+        room.numbers["scale"][row] = scale
+        for stem, out in zip(stems, room.stems[row], strict=True):
+            out[:] = 0 if stem is None else stem
 
     def _own(self, at: Any, purpose: str, needed: Sequence[int]) -> list[Read]:
-        uniforms = at(purpose).random((len(needed), UNIFORMS))
+        uniforms = at(purpose).random((len(needed), UNIFORMS)).tolist()
         picks = [self.songs.own(row, source) for source, row in enumerate(uniforms)]
         return [self._read(pick, frames) for pick, frames in zip(picks, needed, strict=True)]
 
     def _common(self, at: Any, needed: Sequence[int]) -> list[Read]:
-        which, *uniforms = at("place together").random(1 + UNIFORMS)
-        pick = self.songs.common(np.array(uniforms), int(which * len(needed)))
+        which, *uniforms = at("place together").random(1 + UNIFORMS).tolist()
+        pick = self.songs.common(uniforms, int(which * len(needed)))
         longest = self._read(pick, max(needed))  # one start for all, or they'd no longer be aligned
         return [longest._replace(frames=frames) for frames in needed]
 
     def _read(self, pick: Pick, frames: int) -> Read:
         return Read(pick.song, self.songs.start(pick, frames, self.context), frames)
 
-    def _source(self, plan: Plan, source: int, out: np.ndarray) -> np.float32:
-        """Write one stem, return its scale."""
+    def _stem(self, plan: Plan, source: int) -> tuple[np.ndarray, np.float32]:
+        """One stem in the stream's raw type, a view of the song where that is enough; its scale."""
         read, second = plan.reads[source], plan.seconds[source]
         tempo, semitones = float(plan.tempo[source]), float(plan.semitones[source])
         track = self.tracks[read.song]
         changed = tempo != 1 or semitones != 0
-        converted = track.rate != self.sample_rate or track.channels not in (1, self.channels)
-        if not changed and not converted and second is None and track.dtype == self.dtype:
-            self._window(track, source, read.start, read.frames, out)
-            return FULL_SCALE if self.dtype == np.int16 else np.float32(1)
+        adapted = track.rate != self.sample_rate or track.channels not in (1, self.channels)
+        if not changed and not adapted and second is None and track.dtype == self._raw:
+            stem = self._window(track, source, read.start, read.frames)
+            scale = FULL_SCALE if self._raw == np.int16 else np.float32(1)
+            return np.broadcast_to(stem, (self.channels, read.frames)), scale
         stem = self._floats(read, source)
         if second is not None:
             stem = stem + plan.levels[source] * self._floats(second, source)
@@ -239,34 +249,51 @@ class Chunks:
             stem = self.augmentation.change(
                 stem, tempo=tempo, semitones=semitones, frames=self.length
             )
-        return _store(stem, out)
+        return _scaled(stem) if self._raw == np.int16 else (stem, np.float32(1))
+
+    def _finish(
+        self,
+        stems: Sequence[np.ndarray | None],
+        scale: np.ndarray,
+        numbers: dict[str, np.ndarray],
+        out: np.ndarray,
+    ) -> None:
+        """Floats, gains and channel swaps in one pass from the song's memory to the batch's."""
+        untouched = np.zeros(len(stems), np.bool_)
+        factor, swapped = self.augmentation.fold(scale, untouched, numbers)
+        for source, stem in enumerate(stems):
+            if stem is None:
+                out[source] = 0
+                continue
+            taken = stem[::-1] if swapped[source] else stem
+            np.multiply(taken, factor[source], out=out[source], dtype=np.float32)
 
     def _floats(self, read: Read, source: int) -> np.ndarray:
         """A read at the stream's rate and channel count: (channels, frames) float32."""
         track = self.tracks[read.song]
         ratio = Fraction(track.rate, self.sample_rate)
         start = int(read.start * ratio) - resample.margin(ratio)
-        raw = np.empty((track.channels, resample.frames_needed(read.frames, ratio)), track.dtype)
-        self._window(track, source, start, raw.shape[1], raw)
+        raw = self._window(track, source, start, resample.frames_needed(read.frames, ratio))
         stem = resample.resample(audio.as_float(raw), ratio, read.frames)
         return adapt(stem, self.channels)
 
-    def _window(self, track: Track, source: int, start: int, frames: int, out: np.ndarray) -> None:
-        """Copy a window of a stem, zeros where it reaches over the song's ends."""
+    def _window(self, track: Track, source: int, start: int, frames: int) -> np.ndarray:
+        """A window of a stem, with zeros where it reaches over the song's ends."""
         first, last = min(max(start, 0), track.frames), min(start + frames, track.frames)
         last = max(first, last)
         name = self.sources[source]
         try:
-            out[:, first - start : last - start] = track.read(name, first, last - first)
+            stem = track.read(name, first, last - first)
         except (UserError, OSError, ValueError) as error:
             raise UserError(
                 f"can't read {name} of {track.name} from sample {first} to {last}: {error}"
             ) from error
-        out[:, : first - start] = 0
-        out[:, last - start : frames] = 0
+        if last - first == frames:
+            return stem
+        return np.pad(stem, ((0, 0), (first - start, start + frames - last)))
 
     def _warn_of_short_songs(self) -> None:
-        short = int((self.songs.frames < self.length).sum())
+        short = sum(frames < self.length for frames in self.songs.frames)
         if short:
             warnings.warn(
                 f"{short} of {len(self.tracks)} training songs are shorter than a chunk of "
@@ -287,21 +314,16 @@ def adapt(stem: np.ndarray, channels: int) -> np.ndarray:
     return np.repeat(stem.mean(axis=0, keepdims=True, dtype=np.float32), channels, axis=0)
 
 
-def _store(stem: np.ndarray, out: np.ndarray) -> np.float32:
-    """Write floats in the stream's type; int16 gets a scale of its own, so that nothing clips.
+def _scaled(stem: np.ndarray) -> tuple[np.ndarray, np.float32]:
+    """Floats as int16 with a scale of their own, so that nothing clips.
 
     The scale is a power of two, exact in every precision that a run may use.
     """
-    if out.dtype != np.int16:
-        out[:] = stem
-        return np.float32(1)
     peak = float(np.abs(stem).max(initial=0))
     if peak == 0:
-        out[:] = 0
-        return FULL_SCALE
+        return np.zeros(stem.shape, np.int16), FULL_SCALE
     exponent = int(np.frexp(peak)[1])
     if np.rint(np.ldexp(peak, 15 - exponent)) > 32767:
         exponent += 1
-    np.rint(stem * np.float32(2.0 ** (15 - exponent)), out=stem)
-    out[:] = stem
-    return np.float32(2.0 ** (exponent - 15))
+    scaled = stem * np.float32(2.0 ** (15 - exponent))
+    return np.rint(scaled, out=scaled).astype(np.int16), np.float32(2.0 ** (exponent - 15))

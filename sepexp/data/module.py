@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from sepexp import audio
-from sepexp.data.batch import Batch, Whole, floats, floats_into, nothing
+from sepexp.data.batch import Batch, Whole, floats, nothing
 from sepexp.data.chunks import Chunks, adapt
 from sepexp.data.loader import Loader
 from sepexp.data.sampling import Sampling
@@ -80,7 +80,6 @@ class Stream(lightning.LightningDataModule):
         self.seconds = {"train": None, "valid": valid_seconds, "test": test_seconds}
         self._opened: Corpus | None = None
         self._loader: Loader | None = None
-        self._rooms = [torch.empty(0), torch.empty(0)]  # of floats, used in turn
 
     def prepare_data(self) -> None:
         """Get the corpus ready; Lightning calls it in one process only."""
@@ -121,8 +120,8 @@ class Stream(lightning.LightningDataModule):
             hashes[split] = hashlib.sha256("\n".join(prints).encode()).hexdigest()[:32]
         return hashes
 
-    def chunks(self) -> Chunks:
-        """The training examples as a map-style data set."""
+    def chunks(self, finished: bool = False) -> Chunks:
+        """The training examples as a map-style data set; `finished` as floats, all done."""
         return Chunks(
             self.tracks("train"),
             sources=self.sources,
@@ -134,19 +133,22 @@ class Stream(lightning.LightningDataModule):
             augmentation=self.augmentation,
             sampling=self.sampling,
             examples=self.examples_per_epoch or 0,
+            finished=finished,
         )
 
     def train_dataloader(self) -> Loader:
         self._close()
+        device = self.trainer.strategy.root_device.type if self.trainer else "cpu"
+        finished = device == "cpu" and self.augmentation.foldable
         self._loader = Loader(
-            self.chunks(),
+            self.chunks(finished),
             batch_size=self.batch_size,
             rank=self.trainer.global_rank if self.trainer else 0,
             world=self.trainer.world_size if self.trainer else 1,
             workers=self.num_workers,
             prefetch=self.prefetch,
             position=self._position,
-            pinned=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+            pinned=device == "cuda",
         )
         return self._loader
 
@@ -176,21 +178,13 @@ class Stream(lightning.LightningDataModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Floats and pointwise augmentation, on the device; whole songs pass untouched.
 
-        On the processor the floats lie in one of two rooms that take turns: they are valid until
-        the second next batch, which outlasts the step.
+        On a processor that has been done where the chunks were read: then no scale is left.
         """
-        if not isinstance(batch, Batch):
+        if not isinstance(batch, Batch) or "scale" not in batch.numbers:
             return batch
         scale = batch.numbers["scale"]
-        kind = scale.dtype  # half precision has converted the numbers by now
-        folded = None
-        if batch.stems.device.type == "cpu":
-            folded = self.augmentation.fold(scale, torch.zeros_like(scale) != 0, batch.numbers)
-        if folded is None:
-            stems = self.augmentation.apply(floats(batch.stems, scale), batch.numbers)
-        else:
-            stems = floats_into(self._room(batch.stems.shape), batch.stems, *folded)
-        return batch._replace(stems=stems.to(kind))
+        stems = self.augmentation.apply(floats(batch.stems, scale), batch.numbers)
+        return batch._replace(stems=stems.to(scale.dtype))  # half precision has converted numbers
 
     def whole(self, track: Track, seconds: float | None = None) -> Whole:
         """Read one song, or the middle of it, at the stream's rate and channel count."""
@@ -217,12 +211,6 @@ class Stream(lightning.LightningDataModule):
         if track.rate != self.sample_rate:
             array = resample.convert(array, track.rate, self.sample_rate)
         return np.ascontiguousarray(array)
-
-    def _room(self, shape: torch.Size) -> Tensor:
-        self._rooms.reverse()
-        if self._rooms[0].shape != shape:
-            self._rooms[0] = torch.empty(shape)
-        return self._rooms[0]
 
     def _close(self) -> None:
         if self._loader is not None:

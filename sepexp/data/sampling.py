@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -95,23 +96,21 @@ class Songs:
         self.present = np.array([[s in t.sources for s in sources] for t in tracks])
         self._check_sources(tracks, sources)
         rates = [Fraction(track.rate, sample_rate) for track in tracks]
-        self.frames = np.array(
-            [int(t.frames / rate) for t, rate in zip(tracks, rates, strict=True)]
-        )
+        self.frames = [int(t.frames / rate) for t, rate in zip(tracks, rates, strict=True)]
         self.block = BLOCK_SECONDS * sample_rate
-        length = np.ones(len(tracks)) if sampling.balanced else self.frames.astype(float)
+        length = np.array([1.0] * len(tracks) if sampling.balanced else self.frames, dtype=float)
         self._any = _cumulative(length * self.present.any(axis=1))
         self._own = [_cumulative(length * has) for has in self.present.T]
         self._sounding: list[list[np.ndarray]] = []
-        self._active: list[np.ndarray | None] = []
+        self._active: list[list[float] | None] = []
         if sampling.active:
             self._tabulate(tracks, sources)
 
-    def own(self, uniforms: np.ndarray, source: int) -> Pick:
+    def own(self, uniforms: Sequence[float], source: int) -> Pick:
         """A pick for one source, among the songs that have it."""
         return self._pick(uniforms, self._own[source], source)
 
-    def common(self, uniforms: np.ndarray, source: int) -> Pick:
+    def common(self, uniforms: Sequence[float], source: int) -> Pick:
         """A pick for all sources together, among all songs; `source` is the one that must sound."""
         return self._pick(uniforms, self._any, source)
 
@@ -121,7 +120,7 @@ class Songs:
         A song shorter than that begins where the context ends at the latest, so that what is
         missing is silence behind it.
         """
-        spare = int(self.frames[pick.song]) - frames
+        spare = self.frames[pick.song] - frames
         if spare < 0:
             return -min(context, -spare // 2)
         if pick.block >= 0:
@@ -129,17 +128,17 @@ class Songs:
             return int(min(max(centre - pick.place * frames, 0), spare))
         return int(pick.place * (spare + 1))
 
-    def _pick(self, uniforms: np.ndarray, table: np.ndarray, source: int) -> Pick:
+    def _pick(self, uniforms: np.ndarray, table: list[float], source: int) -> Pick:
         song, place, must_sound, which = uniforms
         active = self._active[source] if must_sound < self.sampling.active else None
         if active is None:
-            return Pick(_find(table, song), float(place), -1)
+            return Pick(_find(table, song), place, -1)
         chosen = _find(active, song)
         blocks = self._sounding[source][chosen]
-        return Pick(chosen, float(place), int(blocks[int(which * len(blocks))]))
+        return Pick(chosen, place, int(blocks[int(which * len(blocks))]))
 
     def _check_sources(self, tracks: Sequence[Track], sources: Sequence[str]) -> None:
-        missing = [sources[i] for i in np.flatnonzero(~np.any(self.present, axis=0))]
+        missing = [source for source in sources if not any(source in t.sources for t in tracks)]
         if missing:
             there = sorted({source for track in tracks for source in track.sources})
             raise UserError(
@@ -169,14 +168,13 @@ class Songs:
             self._active.append(_cumulative(weights) if counts.any() else None)
 
 
-def _cumulative(weights: np.ndarray) -> np.ndarray:
-    return np.cumsum(weights) / weights.sum()
+def _cumulative(weights: np.ndarray) -> list[float]:
+    """Where each song's share of [0, 1) ends; what lies behind the last song is cut off."""
+    ends = np.cumsum(weights) / weights.sum()
+    last = int(np.flatnonzero(weights)[-1])
+    return [*ends[:last].tolist(), 1.0]
 
 
-def _find(table: np.ndarray, uniform: float) -> int:
-    # side="right" steps over songs of weight 0; rounding of the last sum must not step over the end
-    return min(int(np.searchsorted(table, uniform, side="right")), _last(table))
-
-
-def _last(table: np.ndarray) -> int:
-    return int(np.searchsorted(table, table[-1], side="left"))
+def _find(table: list[float], uniform: float) -> int:
+    # on the right of equal ends, which steps over songs of weight 0
+    return bisect_right(table, uniform)

@@ -38,25 +38,15 @@ def istft(spectrum: Tensor, window: Tensor, hop: int, samples: int) -> Tensor:
         spectrum complex (..., n_fft / 2 + 1, frames) -> (..., samples).
     """
     n_fft = window.shape[-1]
-    freq, frames = spectrum.shape[-2:]
     with torch.autocast(spectrum.device.type, enabled=False):
-        flat = spectrum.reshape(-1, freq, frames)
+        flat = spectrum.reshape(-1, *spectrum.shape[-2:])
         real = torch.float64 if flat.dtype == torch.complex128 else torch.float32
-        blocks = torch.fft.irfft(flat, n=n_fft, dim=-2) * window.to(real)[:, None]
-        length = n_fft + hop * (frames - 1)
-        signal = _overlap_add(blocks, length, hop)
-        energy = (window.to(real) ** 2)[:, None].expand(1, n_fft, frames)
-        envelope = _overlap_add(energy, length, hop)
-        signal = signal / envelope.clamp_min(1e-11)
-        signal = signal[:, n_fft // 2 :]
-        signal = F.pad(signal, (0, max(0, samples - signal.shape[-1])))[:, :samples]
+        covered = hop * (flat.shape[-1] - 1) + n_fft // 2  # where the frames end
+        signal = torch.istft(
+            flat, n_fft, hop, window=window.to(real), center=True, length=min(samples, covered)
+        )
+        signal = F.pad(signal, (0, samples - signal.shape[-1]))
     return signal.reshape(*spectrum.shape[:-2], samples)
-
-
-def _overlap_add(blocks: Tensor, length: int, hop: int) -> Tensor:
-    """Add (items, n_fft, frames) blocks at steps of hop -> (items, length)."""
-    n_fft = blocks.shape[-2]
-    return F.fold(blocks, (1, length), (1, n_fft), stride=(1, hop))[:, 0, 0]
 
 
 class STFT(nn.Module):

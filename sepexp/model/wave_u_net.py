@@ -27,7 +27,8 @@ class WaveUNet(nn.Module):
 
     With `padding: valid` nothing is padded: the network reads `context` samples more on each side
     than it estimates (65527 with 12 levels), upsampling makes 2n - 1 samples of n, and crops stay
-    symmetric. With `padding: same` zeros fill the edges, as in the paper's M1 and M2. Unlike the
+    symmetric; a segment whose estimates don't fill the layers' arithmetic (16389 samples, 4096 more
+    for each further frame) reads zeros at its right end. With `padding: same` zeros fill the edges, as in the paper's M1 and M2. Unlike the
     official code, the residual target isn't clipped to [-1, 1] at test time.
 
     The papers of three extensions leave sizes open; these are our choices. Conditioning: one

@@ -30,7 +30,8 @@ class FiniteLoss(Callback):
         """Look at the loss before it reaches the weights."""
         if bool(torch.isfinite(loss)):
             return
-        songs = ", ".join(trainer.datamodule.track_names(self.batch.songs))  # type: ignore[attr-defined]
+        names = trainer.datamodule.track_names(self.batch.songs.flatten())  # type: ignore[attr-defined]
+        songs = ", ".join(sorted(set(names)))
         raise UserError(
             f"the loss is {loss.item()} at step {trainer.global_step} (epoch "
             f"{trainer.current_epoch}), on chunks of {songs}: try a lower optimizer.lr, "

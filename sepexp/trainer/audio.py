@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import matplotlib.image as mpimg
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from sepexp.audio import write_wav
-from sepexp.plot import spectrogram_figure
+from sepexp.plot import save, spectrogram_figure
 
 
 class AudioExamples(Callback):
@@ -57,16 +58,14 @@ class AudioExamples(Callback):
             parts[f"{target} truth"] = outputs["truth"][index][..., cut]
             parts[f"{target} estimate"] = outputs["estimate"][index][..., cut]
         arrays = {key: value.float().cpu().numpy() for key, value in parts.items()}
-        self._write(name, arrays, rate)
-        for logger in trainer.loggers:
-            _log(logger, name, arrays, rate, trainer.global_step)
-
-    def _write(self, name: str, arrays: Mapping[str, np.ndarray], rate: int) -> None:
         folder = self.folder / "audio" / "valid" / name
         folder.mkdir(parents=True, exist_ok=True)
         for key, audio in arrays.items():
             write_wav(folder / f"{key}.wav", audio, rate)
-        spectrogram_figure(arrays, rate, title=name).savefig(folder / "spectrograms.png", dpi=80)
+        save(spectrogram_figure(arrays, rate, title=name), folder / "spectrograms.png", dpi=80)
+        picture = mpimg.imread(folder / "spectrograms.png")  # drawn once for all loggers
+        for logger in trainer.loggers:
+            _log(logger, name, arrays, picture, rate, trainer.global_step)
 
 
 def loudest(truth: Tensor, length: int) -> slice:
@@ -87,13 +86,20 @@ def loudest(truth: Tensor, length: int) -> slice:
     return slice(start, start + length)
 
 
-def _log(logger: Any, name: str, arrays: Mapping[str, np.ndarray], rate: int, step: int) -> None:
+def _log(
+    logger: Any,
+    name: str,
+    arrays: Mapping[str, np.ndarray],
+    picture: np.ndarray,
+    rate: int,
+    step: int,
+) -> None:
     if isinstance(logger, TensorBoardLogger):
         for key, audio in arrays.items():
             clipped = audio.mean(axis=0, keepdims=True).clip(-1, 1)
             logger.experiment.add_audio(f"{name}/{key}", clipped, step, rate)
-        figure = spectrogram_figure(arrays, rate, title=name)
-        logger.experiment.add_figure(f"{name}/spectrograms", figure, step)
+        pixels = picture[..., :3]
+        logger.experiment.add_image(f"{name}/spectrograms", pixels, step, dataformats="HWC")
     elif isinstance(logger, WandbLogger):
         import wandb
 
@@ -101,5 +107,4 @@ def _log(logger: Any, name: str, arrays: Mapping[str, np.ndarray], rate: int, st
             f"{name}/{key}": wandb.Audio(audio.T.clip(-1, 1), sample_rate=rate)
             for key, audio in arrays.items()
         }
-        picture = wandb.Image(spectrogram_figure(arrays, rate, title=name))
-        logger.experiment.log(audio | {f"{name}/spectrograms": picture})
+        logger.experiment.log(audio | {f"{name}/spectrograms": wandb.Image(picture)})
