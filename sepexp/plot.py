@@ -21,12 +21,12 @@ COLOURS = ("#3b6fb6", "#d9822b", "#3f9b6d", "#b8494b", "#7d5ba6", "#8a8d91", "#c
 MARKS = "osD^vPX*"
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches, with room made for labels by itself."""
+def new_figure(width: float, height: float, *, arranged: bool = True) -> Figure:
+    """An empty figure of a size in inches; `arranged` makes room for labels by itself."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained" if arranged else None)
     FigureCanvasAgg(figure)
     return figure
 
@@ -54,8 +54,12 @@ def spectrogram_figure(
     powers = {name: _power(signal, n_fft, hop) for name, signal in signals.items()}
     loudest = max([float(power.max(initial=0.0)) for power in powers.values()], default=0.0)
     loudest = max(loudest, 1e-20)
-    figure = new_figure(9.0, 0.6 + 1.8 * max(1, len(powers)))
+    height = 0.9 + 1.8 * max(1, len(powers))
+    # arranging by itself would take matplotlib longer than drawing
+    figure = new_figure(9.0, height, arranged=False)
+    edges = {"left": 0.06, "right": 0.9, "bottom": 0.5 / height, "top": 1 - 0.4 / height}
     axes = np.atleast_1d(np.asarray(figure.subplots(max(1, len(powers)), 1, sharex=True)))
+    figure.subplots_adjust(**edges, hspace=0.25)
     picture = None
     for axis, (name, power) in zip(axes, powers.items(), strict=False):
         level = 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR / 10)))
@@ -74,7 +78,8 @@ def spectrogram_figure(
         axis.set_title(_literal(name), loc="left", fontsize=9)
     axes[-1].set_xlabel("seconds")
     if picture is not None:
-        figure.colorbar(picture, ax=list(axes), label="dB under the loudest bin")
+        bar = figure.add_axes((0.915, edges["bottom"], 0.015, edges["top"] - edges["bottom"]))
+        figure.colorbar(picture, cax=bar, label="dB under the loudest bin")
     _name(figure, title)
     return figure
 
@@ -133,7 +138,8 @@ def boxes_figure(
     axis.set_xlim(-0.6, max(1, len(values)) - 0.4)
     axis.axhline(0.0, color="#999999", linewidth=0.8)
     _dress(axis, "", y_label)
-    figure.legend(loc="outside lower center", ncols=min(6, max(1, len(systems))), frameon=False)
+    if systems:
+        figure.legend(loc="outside lower center", ncols=min(6, len(systems)), frameon=False)
     _name(figure, title)
     return figure
 

@@ -70,6 +70,22 @@ MODELS: list[ModelSpec] = [
     ModelSpec("wave_u_net_dense", ("model.levels=3", "model.width=4", "model.down_kernel=5", "model.growth=3"), parameters=None, overrides=(), published=''),
     ModelSpec("wave_u_net_dwt", ("model.levels=3", "model.width=4", "model.down_kernel=5"), parameters=None, overrides=(), published=''),
     ModelSpec("wave_u_net_small", ("model.levels=3", "model.width=4", "model.down_kernel=5"), parameters=None, overrides=(), published=''),
+    ModelSpec("wavenet", ("model.stacks=1", "model.dilations=[1,2,4,8]", "model.width=8", "model.skip=8", "model.final_widths=[16,8]"), parameters=3277763, overrides=(), published='3.30M'),
+    ModelSpec("wavenet", ("model.stacks=1", "model.dilations=[1,2,4,8]", "model.width=8", "model.skip=8", "model.final_widths=[16,8]"), parameters=3277249, overrides=("targets=[vocals,other]",), published='singing voice'),
+    ModelSpec("wavenet", ("model.stacks=1", "model.dilations=[1,2,4,8]", "model.width=8", "model.skip=8", "model.final_widths=[16,8]"), parameters=3278726, overrides=("model.channels=2",), published='stereo'),
+    ModelSpec("wavenet_small", ("model.stacks=1", "model.dilations=[1,2,4,8]", "model.width=8", "model.skip=8", "model.final_widths=[16,8]"), parameters=None, overrides=(), published=''),
+    ModelSpec("tasnet", ("model.bases=16", "model.kernel=20", "model.stride=10", "model.hidden=8", "model.layers=2"), parameters=24155000, overrides=(), published='23.6M (mono, two sources)'),
+    ModelSpec("tasnet", ("model.bases=16", "model.kernel=20", "model.stride=10", "model.hidden=8", "model.layers=2"), parameters=23094000, overrides=("targets=[vocals,drums]","model.channels=1",), published='23.6M'),
+    ModelSpec("tasnet", ("model.bases=16", "model.kernel=20", "model.stride=10", "model.hidden=8", "model.layers=2"), parameters=31094000, overrides=("targets=[vocals,drums]","model.channels=1","model.hidden=1000","model.bidirectional=false",), published='causal'),
+    ModelSpec("tasnet", ("model.bases=16", "model.kernel=20", "model.stride=10", "model.hidden=8", "model.layers=2"), parameters=21532032, overrides=("model.channels=1","model.bases=64","model.kernel=16","model.stride=8","model.hidden=512",), published='Asteroid'),
+    ModelSpec("tasnet_small", ("model.bases=16", "model.kernel=20", "model.stride=10", "model.hidden=8", "model.layers=2"), parameters=None, overrides=(), published=''),
+    ModelSpec("deep_conv_tasnet", ("model.bases=16", "model.kernel=20", "model.stride=10", "model.bottleneck=8", "model.hidden=12", "model.blocks=2", "model.repeats=1", "model.encoder_depth=2", "model.decoder_depth=2"), parameters=9770681, overrides=("targets=[vocals,drums]",), published=''),
+    ModelSpec("deep_conv_tasnet", ("model.bases=16", "model.kernel=20", "model.stride=10", "model.bottleneck=8", "model.hidden=12", "model.blocks=2", "model.repeats=1", "model.encoder_depth=2", "model.decoder_depth=2"), parameters=8196791, overrides=("targets=[vocals,drums]","model.dilated=false","model.encoder_depth=3","model.decoder_depth=3",), published=''),
+    ModelSpec("deep_conv_tasnet_music", ("model.bases=16", "model.kernel=20", "model.stride=10", "model.bottleneck=8", "model.hidden=12", "model.blocks=2", "model.repeats=1", "model.encoder_depth=2", "model.decoder_depth=2"), parameters=None, overrides=(), published=''),
+    ModelSpec("deep_conv_tasnet_small", ("model.bases=16", "model.kernel=20", "model.stride=10", "model.bottleneck=8", "model.hidden=12", "model.blocks=2", "model.repeats=1", "model.encoder_depth=2", "model.decoder_depth=2"), parameters=None, overrides=(), published=''),
+    ModelSpec("mrcae", ("model.frame=65", "model.hop=16", "model.kernels=[4,9,65]", "model.output_kernel=65", "model.filters=3", "model.layers=2"), parameters=2912062, overrides=("targets=[vocals]",), published=''),
+    ModelSpec("mrcae", ("model.frame=65", "model.hop=16", "model.kernels=[4,9,65]", "model.output_kernel=65", "model.filters=3", "model.layers=2"), parameters=11368122, overrides=("targets=[vocals]","model.filters=20",), published=''),
+    ModelSpec("mrcae_small", ("model.frame=65", "model.hop=16", "model.kernels=[4,9,65]", "model.output_kernel=65", "model.filters=3", "model.layers=2"), parameters=None, overrides=(), published=''),
     # --- spectrogram
     ModelSpec(
         "open_unmix",
@@ -156,6 +172,13 @@ MODELS: list[ModelSpec] = [
         "deepconvsep_small",
         ("model.n_fft=128", "model.hop=64", "model.spectral=8", "model.bottleneck=16"),
     ),
+    ModelSpec(
+        "sams_net",
+        ("model.n_fft=128", "model.hop=64", "model.width=8", "model.blocks=1"),
+        parameters=3741640,
+        published="3.70M (a reconstruction)",
+    ),
+    ModelSpec("sams_net_small", ("model.n_fft=128", "model.hop=64", "model.blocks=1")),
     # --- complex
     ModelSpec(
         "crn",
@@ -175,6 +198,22 @@ MODELS: list[ModelSpec] = [
     ModelSpec(
         "crn_small", ("model.n_fft=64", "model.hop=32", "model.widths=[4,6]", "model.hidden=16")
     ),
+    ModelSpec("real_mask", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("real_mask_small", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("complex_mask", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("complex_mask_small", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("magbook", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("magbook_small", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("phasebook", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("phasebook_small", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("combook", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("combook_small", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("complex_mapping", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("complex_mapping_small", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("real_spectrum", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("real_spectrum_small", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("decoupled", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
+    ModelSpec("decoupled_small", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
     # --- modern
     # --- other
 ]

@@ -31,12 +31,12 @@ def main(arguments: list[str]) -> None:
     for song in given.songs:
         audio, rate = read(song)
         stems = separate(
-            model, torch.from_numpy(audio), sample_rate=rate, inference=inference,
+            model, audio, sample_rate=rate, inference=inference,
             progress=lambda done, total, song=song: print(
                 f"\r{song.name}: {done}/{total} chunks", end="", flush=True
             ),
         )  # fmt: skip
         print()
         for name, stem in zip(targets, stems, strict=True):
-            write_wav(given.out / song.stem / f"{name}.wav", stem.numpy(), rate)
+            write_wav(given.out / song.stem / f"{name}.wav", stem, rate)
         print(f"written to {given.out / song.stem}")

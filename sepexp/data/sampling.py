@@ -128,7 +128,7 @@ class Songs:
             return int(min(max(centre - pick.place * frames, 0), spare))
         return int(pick.place * (spare + 1))
 
-    def _pick(self, uniforms: np.ndarray, table: list[float], source: int) -> Pick:
+    def _pick(self, uniforms: Sequence[float], table: list[float], source: int) -> Pick:
         song, place, must_sound, which = uniforms
         active = self._active[source] if must_sound < self.sampling.active else None
         if active is None:

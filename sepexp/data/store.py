@@ -80,10 +80,12 @@ class Store:
             jobs = [Job(track, self._base(track), self.form) for track in self._missing(tracks)]
             if not jobs or not self._fits(jobs):
                 return
-            for name in self.folder.glob("*.part"):  # left by a run that was killed
-                name.unlink()
-            with _disk_errors(self.folder):
-                store_all(jobs, self.processes)
+            self._clear()  # what a killed run left
+            try:
+                with _disk_errors(self.folder):
+                    store_all(jobs, self.processes)
+            finally:
+                self._clear()
 
     def open(self, corpus: Corpus) -> Corpus:
         """The same songs, read from the store.
@@ -117,6 +119,10 @@ class Store:
                     f"{damaged[0]} of {track.name} is damaged in the store, the entry was removed: "
                     f"{AGAIN}"
                 )
+
+    def _clear(self) -> None:
+        for path in self.folder.glob("*.part"):
+            path.unlink()
 
     def _missing(self, tracks: Sequence[Track]) -> list[Track]:
         return [track for track in tracks if _entry(track, self._base(track)) is None]

@@ -221,6 +221,7 @@ def store_all(jobs: Sequence[Job], processes: int | None) -> None:
             store_song(job)
             progress.done(job.track.frames / job.track.rate)
         return
+    strangers = multiprocessing.active_children()
     pool = ProcessPoolExecutor(
         min(wanted, len(jobs)), multiprocessing.get_context("spawn"), initializer=_begin
     )
@@ -237,6 +238,11 @@ def store_all(jobs: Sequence[Job], processes: int | None) -> None:
             "a process that decodes songs was killed, maybe for memory: start again with fewer "
             "(python -m sepexp data prepare --processes 1); finished songs are kept"
         ) from None
+    except (KeyboardInterrupt, SystemExit):  # doesn't wait for songs to end
+        for process in multiprocessing.active_children():
+            if process not in strangers:
+                process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -19,16 +19,16 @@ from sepexp.errors import UserError
 HOP = 3072  # output samples from splice to splice, 70 ms at 44.1 kHz; less at tempos far from 1
 DRIFT = 480  # samples: a hop is shortened until it strays no further, so that splices have a choice
 OVERLAP = 512  # samples of cross-fade, 12 ms
-SEARCH = 896  # samples each side of the due position, 20 ms: room to wait until an attack is over
+SEARCH = 896  # samples each side of the due position, 20 ms: more than half a period of 30 Hz
+WAIT = 1792  # samples from the due position, 40 ms, up to which no splice is made inside an attack
 DECIMATION = 8  # the first search sees the sum below 2.5 kHz, the second one its full band
 FINE = 12  # samples each side of the first search's answer
-REACH = SEARCH + 2 * FINE + OVERLAP  # what a splice may read beyond its due position
-WAIT = 1792
-WAITABLE = 0.3
+REACH = WAIT + DRIFT // 2 + 2 * FINE + OVERLAP  # what a splice may read beyond its due position
 FLOOR = np.float32(0.1)  # of a match: nearness decides among poor ones and in silence
 ONSET_BLOCK = 64  # samples
 ONSET_PAST, ONSET_NOW = 16, 3  # blocks: an attack is 4 ms that outdo the 23 ms before them ...
 ONSET_RISE = 4  # ... by this factor in power
+ONSET_HEEDED = 0.3  # of an attack: losing less is not worth the wait
 
 _NEARNESS = 1 - 0.25 * np.linspace(-1, 1, 2 * (SEARCH // DECIMATION) + 1, dtype=np.float32) ** 2
 _FADE = ((np.arange(OVERLAP) + 0.5) / OVERLAP).astype(np.float32)
@@ -46,8 +46,9 @@ def frames_needed(frames: int, tempo: float) -> int:
 def stretch(audio: np.ndarray, tempo: float, frames: int) -> np.ndarray:
     """Play `audio` at `tempo` times its speed (above 1: faster) and at its own pitch.
 
-    Output sample 0 is input sample 0, sample j the input near `tempo * j`, at most 20 ms (`SEARCH`)
-    away. The same input bits give the same output bits, and more input than `frames_needed` says
+    Output sample 0 is input sample 0, sample j the input near `tempo * j`: mostly within 10 ms, for
+    an attack's sake up to 40 ms (`WAIT`) and what a hop strays. All leading axes share one splice
+    plan. The same input bits give the same output bits, and more input than `frames_needed` says
     changes nothing.
 
     Shape: audio (..., samples) float32 -> (..., frames) float32, a new array.
@@ -127,46 +128,42 @@ def _plan(rows: np.ndarray, tempo: float, frames: int) -> list[int]:
     before = _onsets(mono, len(coarse))  # attacks up to the start of a cross-fade ...
     after = before[width:]  # ... and up to its end
     step = _hop(tempo)
+    ahead = max(-DRIFT, min(DRIFT, step * (tempo - 1))) / 2  # the middle of a hop shall be on time
     starts = [0]
     for hop in range(1, ceil(frames / step)):
-        natural = starts[-1] + step
-        due = (hop + 0.5) * step * tempo - 0.5 * step  # where the hop's middle belongs
-        begin, middle = natural // DECIMATION, round(due) // DECIMATION
-        low = max(2, middle - reach)  # the second search looks 12 samples further back
+        natural, due = starts[-1] + step, round(hop * step * tempo + ahead)
+        begin = natural // DECIMATION
+        low = max(2, due // DECIMATION - reach)  # the second search looks FINE samples further back
         high = low + 2 * reach + 1
         match = np.correlate(coarse[low : high + width - 1], coarse[begin : begin + width])
         match *= inverse[low:high]
         match += FLOOR * norm[begin]  # all is in units of the template's norm
         match *= _NEARNESS
+        lost = 0.0
         if before[min(low, begin)] < after[max(high, begin)]:
             # A jump should neither lose nor repeat an attack; going on without one does neither.
-            lost = np.maximum(after[low:high] - before[begin], after[begin] - before[low:high])
+            losses = np.maximum(after[low:high] - before[begin], after[begin] - before[low:high])
             if low <= begin < high:
-                lost[begin - low] = 0
-            match -= lost * norm[begin]
-            best = int(match.argmax())
-            if lost[best] > WAITABLE and abs(natural - due) < WAIT:
-                starts.append(natural)
-                continue
-            best += low
+                losses[begin - low] = 0
+            match -= losses * norm[begin]
+            lost = losses[match.argmax()]
+        best = low + int(match.argmax())
+        if best == begin or (lost > ONSET_HEEDED and abs(natural - due) < WAIT):
+            starts.append(natural)
         else:
-            best = low + int(match.argmax())
-        # Both are rounded down alike, so the start keeps its place inside a decimated step.
-        near = natural + (best - begin) * DECIMATION
-        if best != begin:
-            near += _fine(mono, near, natural)
-        starts.append(near)
+            # Both are rounded down alike, so the start keeps its place inside a decimated step.
+            starts.append(_fine(mono, natural + (best - begin) * DECIMATION, natural))
     return starts
 
 
 def _fine(mono: np.ndarray, near: int, natural: int) -> int:
-    """How far from `near` the overlap differs least, squared, from the one at `natural`."""
+    """Where close to `near` the overlap differs least, squared, from the one at `natural`."""
     found = mono[near - FINE : near + FINE + OVERLAP]
     match = np.correlate(found, mono[natural : natural + OVERLAP])
     match *= 2
     entering, leaving = found[OVERLAP:], found[: 2 * FINE]
     match[1:] -= np.cumsum((entering - leaving) * (entering + leaving))
-    return int(match.argmax()) - FINE
+    return near - FINE + int(match.argmax())
 
 
 def _mono(rows: np.ndarray) -> np.ndarray:

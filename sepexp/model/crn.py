@@ -163,7 +163,7 @@ class Decoder(nn.Module):
 
 
 class GroupedLSTM(nn.Module):
-    """Layers of LSTMs side by side, each on its share of the features (arXiv 1805.04904's idea).
+    """Layers of LSTMs side by side, each on its share of the features.
 
     Shape:
         maps (batch, width, frames, freq) with width x freq = features -> the same.

@@ -24,9 +24,12 @@ class Wavenet(nn.Module):
     4092 more are read on each side, predicts vocals, drums and bass, and takes what is left as
     "other". The field is as long as the segment that comes: longer ones cost less a sample.
 
-    Blocks pad nothing: a field is estimated from real context alone. The two final convolutions
-    read `target_padding` samples beyond the field and zeros beyond those, as published with 1;
-    with 2 nothing depends on where a segment was cut.
+    Nothing is padded but the ends of what comes. The two final convolutions look at
+    `target_padding` samples beyond the field and at zeros beyond those. With the published 1 that
+    isn't all they can reach, and `context` is the published 4092, which leaves the outermost
+    samples a few zeros to read; from 2 on `context` covers everything that the field depends on,
+    and estimates are the same wherever a segment was cut. Glorot-uniform weights and a zero bias
+    are the defaults of the framework that the authors used.
 
     Args:
         sample_rate: Hz. channels: of the audio. targets: number of estimates.
@@ -65,10 +68,12 @@ class Wavenet(nn.Module):
                 raise UserError(f"a kernel is {taps}: expected odd numbers")
         self.sample_rate, self.channels = sample_rate, channels
         self.residual, self.target_padding = residual, target_padding
-        self.reach = stacks * sum(dilations) * (kernel - 1) // 2 + (kernel - 1) // 2
-        # the published field is read with zeros beyond the first convolution and the padding
-        self.context = stacks * sum(dilations) * (kernel - 1) // 2
-        self.first = nn.Conv1d(channels, width, kernel, padding=kernel // 2, bias=False)
+        final_reach = sum(taps // 2 for taps in final_kernels)
+        reach = stacks * sum(dilations) * (kernel // 2)
+        beyond = kernel // 2 + target_padding  # of the first convolution and the final ones
+        self.context = reach + (beyond if target_padding >= final_reach else 0)
+        self.padding = reach + beyond - self.context
+        self.first = nn.Conv1d(channels, width, kernel, bias=False)
         self.blocks = nn.ModuleList(
             Block(width, skip, kernel, dilation) for _ in range(stacks) for dilation in dilations
         )
@@ -82,3 +87,65 @@ class Wavenet(nn.Module):
             nn.Conv1d(wide, narrow, second, padding=second // 2, bias=False),
             nn.Conv1d(narrow, predicted * channels, 1),
         )
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def receptive_field(self) -> int:
+        """Samples that the blocks see around one sample, as the paper counts them."""
+        return 2 * sum(block.reach for block in self.blocks) + 1
+
+    def forward(self, mixture: Tensor) -> Separation:
+        samples = mixture.shape[-1] - 2 * self.context
+        if samples < 1:
+            raise UserError(
+                f"{mixture.shape[-1]} samples came, of which {2 * self.context} are context: "
+                "read longer segments"
+            )
+        features = self.first(F.pad(mixture, (self.padding, self.padding)))
+        field = samples + 2 * self.target_padding
+        total = None
+        for index, block in enumerate(self.blocks):
+            last = index == len(self.blocks) - 1
+            features, skip = block(features, field, last=last)
+            total = skip if total is None else total + skip
+        predicted = self.final(total)[..., self.target_padding : self.target_padding + samples]
+        waveforms = rearrange(
+            predicted,
+            "batch (targets channels) samples -> batch targets channels samples",
+            channels=self.channels,
+        )
+        if self.residual is not None:
+            centre = mixture[..., self.context : self.context + samples]
+            waveforms = insert_residual(waveforms, centre, self.residual)
+        return Separation(waveforms)
+
+
+class Block(nn.Module):
+    """Gated dilated convolution; a 1x1 convolution to a residual and, at the centre, a skip.
+
+    Shape:
+        (batch, width, frames) -> (batch, width, frames - 2 * reach), (batch, skip, field).
+    """
+
+    def __init__(self, width: int, skip: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.width, self.reach = width, dilation * (kernel // 2)
+        self.dilated = nn.Conv1d(width, 2 * width, kernel, dilation=dilation, bias=False)
+        self.mix = nn.Conv1d(width, width + skip, 1, bias=False)
+
+    def forward(self, features: Tensor, field: int, *, last: bool) -> tuple[Tensor, Tensor]:
+        signal, gate = self.dilated(features).chunk(2, dim=1)
+        gated = signal.tanh() * gate.sigmoid()
+        # only the field's skip is ever summed, and nothing reads the last block's residual
+        edge = (gated.shape[-1] - field) // 2
+        skip = F.conv1d(gated[..., edge : edge + field], self.mix.weight[self.width :])
+        if not last:
+            inner = features[..., self.reach : features.shape[-1] - self.reach]
+            features = inner + F.conv1d(gated, self.mix.weight[: self.width])
+        return features, skip

@@ -47,7 +47,8 @@ def find_excerpts(records: Sequence[RunRecord], songs: int) -> list[Excerpt]:
                 estimate = folder / f"{target}{ESTIMATE}"
                 if not estimate.is_file():
                     continue
-                content = hashlib.sha256(truth.read_bytes()).hexdigest()
+                # the samples, not the file: float wavs carry the time of their writing
+                content = hashlib.sha256(audio.load(truth).tobytes()).hexdigest()
                 excerpt = found.setdefault(
                     (folder.name, target, content),
                     Excerpt(

@@ -16,11 +16,13 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from sepexp.augmentation.chain import Augmentations
 from sepexp.augmentation.gain import Gain
+from sepexp.augmentation.mixup import Mixup
 from sepexp.augmentation.polarity import Polarity
 from sepexp.augmentation.remix import Remix
 from sepexp.augmentation.swap import Swap
 from sepexp.augmentation.tempo import Tempo
 from sepexp.data.batch import Batch
+from sepexp.data.loader import Loader
 from sepexp.data.module import Stream, share
 from sepexp.data.sampling import Sampling
 from sepexp.data.track import Corpus
@@ -125,10 +127,24 @@ def test_validation_gets_whole_songs() -> None:
     assert sorted(witness.heard) == expected
 
 
+def raw_batch(data: Stream) -> Batch:
+    """What a loader for a GPU yields."""
+    made = Loader(
+        data.chunks(),
+        batch_size=2,
+        rank=0,
+        world=1,
+        workers=0,
+        prefetch=1,
+        position=lambda: (0, 0),
+    )
+    return next(iter(made))
+
+
 def test_a_batch_becomes_augmented_floats() -> None:
     data = stream(context=0)
     made = data.chunks()
-    batch = next(iter(data.train_dataloader()))
+    batch = raw_batch(data)
     assert batch.stems.dtype == torch.int16
     out = data.on_after_batch_transfer(batch, 0)
     for row, index in enumerate(batch.index.tolist()):
@@ -142,30 +158,46 @@ def test_a_batch_becomes_augmented_floats() -> None:
     assert out.songs is batch.songs and torch.equal(out.present, batch.present)
 
 
-def test_the_processors_short_way_gives_the_devices_bits() -> None:
-    tempo = Tempo(p=0.5, deviation=0.05, limit=0.12)
+@pytest.mark.filterwarnings("ignore")
+def test_a_processors_batches_come_finished_with_the_devices_bits() -> None:
     chain = Augmentations(
-        remix=Remix(p=1), tempo=tempo, gain=Gain(low=0.3, high=1), swap=Swap(p=0.5)
+        remix=Remix(p=0.5),
+        mixup=Mixup(p=0.5, low=0.5, high=1),
+        tempo=Tempo(p=0.5, deviation=0.05, limit=0.12),
+        gain=Gain(low=0.3, high=1),
+        swap=Swap(p=0.5),
+        polarity=Polarity(p=0.5),
     )
-    data = stream(augmentation=chain)
+    missing = FakeSong(name="duo", number=9, sources=("drums", "bass"))
+    data = stream(augmentation=chain, corpus=FakeCorpus([*songs(2), missing], songs(1), []))
+    for finished, batch in zip(data.train_dataloader(), [raw_batch(data)], strict=False):
+        device = data.on_after_batch_transfer(batch, 0)
+        assert finished.stems.dtype == torch.float32
+        assert torch.equal(data.on_after_batch_transfer(finished, 0).stems, device.stems)
+        assert torch.equal(finished.numbers["gain"], device.numbers["gain"])
+
+
+def test_a_foreign_augmentation_is_applied_after_the_transfer() -> None:
+    class Square:
+        kind = "pointwise"
+        draws = ("square",)
+
+        def draw(self, generator: np.random.Generator, names: Any) -> dict[str, np.ndarray]:
+            return {"square": np.ones(len(names), np.float32)}
+
+        def apply(self, stems: Any, numbers: Any) -> Any:
+            return stems**2
+
+    data = stream(augmentation=Augmentations(further={"square": Square()}))
     batch = next(iter(data.train_dataloader()))
-    short = data.on_after_batch_transfer(batch, 0).stems.clone()
-    chain.fold = lambda *_: None  # type: ignore[method-assign,assignment,misc]
-    assert torch.equal(data.on_after_batch_transfer(batch, 0).stems, short)
-
-
-def test_floats_live_until_the_second_next_batch() -> None:
-    data = stream()
-    batches = iter(data.train_dataloader())
-    first = data.on_after_batch_transfer(next(batches), 0).stems
-    before = first.clone()
-    second = data.on_after_batch_transfer(next(batches), 0).stems
-    assert torch.equal(first, before) and first.data_ptr() != second.data_ptr()
+    assert batch.stems.dtype == torch.int16
+    out = data.on_after_batch_transfer(batch, 0).stems
+    assert torch.equal(out, (batch.stems.float() / 32768) ** 2)
 
 
 def test_half_precision_gets_stems_of_its_kind() -> None:
     data = stream()
-    batch = next(iter(data.train_dataloader()))
+    batch = raw_batch(data)
     full = data.on_after_batch_transfer(batch, 0).stems
     halves = {name: values.to(torch.bfloat16) for name, values in batch.numbers.items()}
     out = data.on_after_batch_transfer(batch._replace(numbers=halves), 0).stems

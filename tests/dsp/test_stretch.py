@@ -159,22 +159,20 @@ def test_lengths_are_exact_and_no_more_input_is_read(tempo: float, frames: int) 
             stretch.stretch(audio[..., : samples - 1], tempo, frames)
 
 
-@pytest.mark.parametrize("kind", ["noise", "ramp", "clicks"])
-@pytest.mark.parametrize("tempo", [0.8, 0.93, 1.07, 1.25])
-def test_the_output_follows_the_tempo_to_20_ms(kind: str, tempo: float) -> None:
-    """A ramp that only rises tells where in the input every output sample came from."""
+@pytest.mark.parametrize("tempo", [0.5, 0.8, 0.93, 1.07, 1.25, 2.0])
+def test_the_output_follows_the_tempo(tempo: float) -> None:
+    """A channel that only rises, too faint to be heard, tells where every sample came from."""
     samples = stretch.frames_needed(FRAMES, tempo)
-    place = np.arange(samples, dtype=np.float32)
-    audio = np.zeros(samples, np.float32)
-    if kind == "noise":
-        audio += np.random.default_rng(5).standard_normal(samples).astype(np.float32)
-    elif kind == "clicks":
-        audio[:: RATE // 5] = 1
-    rows = np.stack([audio, place * np.float32(1e-12 if kind != "ramp" else 1)])
-    source = stretch.stretch(rows, tempo, FRAMES)[1] / rows[1, 1]
-    drift = source - np.arange(FRAMES) * tempo
-    inside_a_hop = stretch.HOP * abs(tempo - 1)
-    assert np.abs(drift).max() < stretch.SEARCH + 2 * stretch.FINE + inside_a_hop
+    clicks = np.zeros(samples, np.float32)
+    clicks[:: RATE // 9] = 1
+    for audio in (clicks, bursts(samples)[0], np.zeros(samples, np.float32)):
+        place = np.arange(samples, dtype=np.float32) * np.float32(1e-12)
+        source = stretch.stretch(np.stack([audio, place]), tempo, FRAMES)[1] * 1e12
+        drift = source - np.arange(FRAMES) * tempo
+        strays = max(stretch.DRIFT, 2 * stretch.OVERLAP * abs(tempo - 1))  # inside a hop
+        assert np.abs(drift).max() < stretch.WAIT + strays + stretch.DRIFT / 2
+        if 0.8 <= tempo <= 1.25:
+            assert np.abs(drift.mean()) < 0.01 * RATE
 
 
 def test_no_change_is_the_input_itself() -> None:
@@ -296,7 +294,7 @@ def test_drums_of_songs_keep_their_attacks(tempo: float, semitones: float) -> No
 
 
 def hits(drums: np.ndarray, end: float) -> np.ndarray:
-    """Seconds where 5 ms have ten times the power of the 100 ms before and nothing louder follows."""
+    """Seconds where 5 ms have ten times the power of 100 ms before, nothing much louder next."""
     blocks = drums[: len(drums) // 220 * 220].reshape(-1, 220).astype(np.float64)
     power = np.mean(blocks**2, axis=1)
     past = np.array([power[max(0, block - 20) : block].mean() for block in range(1, len(power))])

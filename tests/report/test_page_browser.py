@@ -27,8 +27,8 @@ DRIVER = shutil.which("chromedriver") or ""
 RATE, SECONDS = 44100, 6
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--mute-audio",    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required",
+    "--mute-audio", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required",
     "--window-size=1200,1600",
 ]  # fmt: skip
 

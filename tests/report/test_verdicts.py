@@ -46,7 +46,7 @@ def _check(studies: int, seeds: int, spread: float) -> None:
 @pytest.mark.parametrize("spread", [0.1, 0.2])
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_errs_as_seldom_as_it_says(seeds: int, spread: float) -> None:
-    _check(300, seeds, spread)
+    _check(200, seeds, spread)
 
 
 @pytest.mark.slow
@@ -140,9 +140,9 @@ def test_holm_keeps_the_error_over_a_family() -> None:
     """Ten pairs of equal settings: one false word in at most about 5 % of the sweeps."""
     generator = np.random.default_rng(5)
     wrong = plain = 0
-    for _ in range(200):
+    for _ in range(100):
         p = [_study(generator, 3, 0.15, 0.0, 0.0).p for _ in range(10)]
         wrong += min(holm(p)) < 0.05
         plain += min(p) < 0.05
-    assert wrong / 200 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
-    assert plain / 200 > 0.25
+    assert wrong / 100 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 100)
+    assert plain / 100 > 0.25
