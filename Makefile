@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 setup: $(READY) ## make the virtual environment with the pinned dependencies
 
 demo: $(READY) ## a first run: train on songs that sepexp makes itself, score, listen
-	$(BIN)/python -m sepexp +experiments=first_run/demo hydra.run.dir=runs/demo/$$(date +%Y-%m-%d_%H-%M-%S)
+	$(BIN)/python -m sepexp experiments=first_run/demo hydra.run.dir=runs/demo/$$(date +%Y-%m-%d_%H-%M-%S)
 
 test: $(READY) ## format, lint, types and tests
 	$(MAKE) --no-print-directory check

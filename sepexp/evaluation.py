@@ -92,6 +92,7 @@ def evaluate(
     sample_rate: int,
     metric: Mapping[str, Any],
     hear: Callable[[Song, str, Tensor], None] | None = None,
+    keep: Callable[[Song, str, Any], None] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[list[Row], float]:
     """Score every system on every song.
@@ -103,6 +104,7 @@ def evaluate(
         sample_rate: Hz.
         metric: `backend`, `window` and `hop` (seconds).
         hear: Called with each song, system and estimate (targets, channels, samples).
+        keep: Called with each song, system and its framewise scores, each (targets, frames).
         progress: Called with a line to show.
 
     Returns:
@@ -123,12 +125,16 @@ def evaluate(
             if hear is not None:
                 hear(song, name, estimate)
             scores = bss_eval(_museval_order(song.truth), _museval_order(estimate), window, hop)
+            if keep is not None:
+                keep(song, name, scores)
             rows += _rows(run, name, song, scores)
             for target, value in zip(song.targets, usdr(song.truth, estimate), strict=True):
                 rows.append(Row(run, name, song.name, target, "uSDR", None, float(value)))
             if progress is not None:
                 scored = time.perf_counter() - began - seconds
-                progress(f"{song.name} · {name}: {seconds:.1f} s to separate, {scored:.1f} s to score")
+                progress(
+                    f"{song.name} · {name}: {seconds:.1f} s to separate, {scored:.1f} s to score"
+                )
     return rows, spent / heard if heard else math.nan
 
 

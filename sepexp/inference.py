@@ -153,7 +153,9 @@ def _shifted(
     generator = torch.Generator().manual_seed(0)
     total = torch.zeros(())
     for offset in torch.randint(room, (inference.shifts,), generator=generator).tolist():
-        estimate = _chunked(model, padded[..., offset : room + offset + samples], inference, progress)
+        estimate = _chunked(
+            model, padded[..., offset : room + offset + samples], inference, progress
+        )
         total = total + estimate[..., room - offset : room - offset + samples]
     return total / inference.shifts
 

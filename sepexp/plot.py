@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FLOOR = -80.0  # dB under the loudest bin: quieter ones show as black
+LOWEST, ROWS = 40.0, 256  # Hz of a spectrogram's lowest row; number of rows
+OCTAVES = (62.5, 125, 250, 500, 1000, 2000, 4000, 8000, 16000)  # Hz
 COLOURS = ("#3b6fb6", "#d9822b", "#3f9b6d", "#b8494b", "#7d5ba6", "#8a8d91", "#c2a02f", "#2f9fb0")
 MARKS = "osD^vPX*"
 
@@ -46,12 +48,14 @@ def spectrogram_figure(
 ) -> Figure:
     """Spectrograms under each other on one colour scale: truth, estimate and error, say.
 
-    0 dB is the loudest bin of all signals, so a quiet error looks quiet.
+    0 dB is the loudest bin of all signals, so a quiet error looks quiet. Frequency runs in octaves.
 
     Shape:
         signals: name -> (samples,) or (channels, samples); channels are averaged in power.
     """
-    powers = {name: _power(signal, n_fft, hop) for name, signal in signals.items()}
+    grid = np.geomspace(LOWEST, max(sample_rate / 2, 2 * LOWEST), ROWS)  # Hz of each row
+    rows = np.minimum(np.rint(grid * n_fft / sample_rate).astype(int), n_fft // 2)
+    powers = {name: _power(signal, n_fft, hop)[rows] for name, signal in signals.items()}
     loudest = max([float(power.max(initial=0.0)) for power in powers.values()], default=0.0)
     loudest = max(loudest, 1e-20)
     height = 0.9 + 1.8 * max(1, len(powers))
@@ -71,9 +75,11 @@ def spectrogram_figure(
             cmap="magma",
             vmin=FLOOR,
             vmax=0.0,
-            extent=(0.0, end, 0.0, sample_rate / 2000),
+            extent=(0.0, end, 0, ROWS),
             interpolation="nearest",
         )
+        octaves = [hertz for hertz in OCTAVES if hertz <= grid[-1]]
+        axis.set_yticks(np.searchsorted(grid, octaves), [f"{h / 1000:g}" for h in octaves])
         axis.set_ylabel("kHz")
         axis.set_title(_literal(name), loc="left", fontsize=9)
     axes[-1].set_xlabel("seconds")
@@ -117,6 +123,7 @@ def boxes_figure(
     """Boxes of scores over tracks, grouped by source, one colour a system, every track a dot.
 
     A box holds the middle half of the tracks, its line is the median and its diamond the mean.
+    Tracks far out are left outside the axis, and their number is written there.
 
     Args:
         values: source -> system -> one number a track; NaN is left out.
@@ -132,6 +139,7 @@ def boxes_figure(
             if len(numbers):
                 at = place + (index - (len(systems) - 1) / 2) * width
                 _box(axis, numbers, at, 0.8 * width, _colour(index))
+    _cut(axis, [float(v) for group in values.values() for one in group.values() for v in one])
     for index, system in enumerate(systems):
         axis.plot([], [], color=_colour(index), linewidth=6, alpha=0.5, label=_literal(system))
     axis.set_xticks(range(len(values)), [_literal(name) for name in values])
@@ -261,6 +269,25 @@ def _box(axis: Axes, numbers: np.ndarray, at: float, width: float, colour: str) 
     # the same scatter at every call: dots spread by their rank, not by chance
     spread = ((np.arange(len(numbers)) * 0.618) % 1 - 0.5) * 0.6 * width
     axis.plot(at + spread, numbers, ".", color=colour, markersize=3, alpha=0.7)
+
+
+def _cut(axis: Axes, numbers: list[float]) -> None:
+    """Show what lies within four interquartile ranges; a silent-looking stem may score -80 dB."""
+    finite = np.asarray([number for number in numbers if np.isfinite(number)])
+    if not len(finite):
+        return
+    first, third = np.quantile(finite, [0.25, 0.75])
+    reach = max(4 * (third - first), 1.0)
+    inside = finite[(finite >= first - reach) & (finite <= third + reach)]
+    margin = max(0.05 * np.ptp(inside), 0.2)
+    axis.set_ylim(inside.min() - margin, inside.max() + margin)
+    for place, count in (
+        (0.01, (finite < first - reach).sum()),
+        (0.95, (finite > third + reach).sum()),
+    ):
+        if count:
+            side = "below" if place < 0.5 else "above"
+            axis.text(0.01, place, f"{count} {side}", transform=axis.transAxes, fontsize=8)
 
 
 def _envelope(waveform: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:

@@ -65,6 +65,8 @@ class Separator(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.loss = model, loss
+        if hasattr(model, "waveforms_in_training"):
+            model.waveforms_in_training = getattr(loss, "needs_waveforms", True)
         self.optimizer, self.scheduler = optimizer, scheduler
         self.targets = target_names(targets)
         self.inference, self.sample_rate = inference, sample_rate

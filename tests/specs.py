@@ -86,6 +86,10 @@ MODELS: list[ModelSpec] = [
     ModelSpec("mrcae", ("model.frame=65", "model.hop=16", "model.kernels=[4,9,65]", "model.output_kernel=65", "model.filters=3", "model.layers=2"), parameters=2912062, overrides=("targets=[vocals]",), published=''),
     ModelSpec("mrcae", ("model.frame=65", "model.hop=16", "model.kernels=[4,9,65]", "model.output_kernel=65", "model.filters=3", "model.layers=2"), parameters=11368122, overrides=("targets=[vocals]","model.filters=20",), published=''),
     ModelSpec("mrcae_small", ("model.frame=65", "model.hop=16", "model.kernels=[4,9,65]", "model.output_kernel=65", "model.filters=3", "model.layers=2"), parameters=None, overrides=(), published=''),
+    ModelSpec("meta_tasnet", ("model.bases=[8,16]", "model.kernels=[10,20]", "model.n_ffts=[64,128]", "model.compressed=8", "model.width=8", "model.hidden=8", "model.blocks=2", "model.repeats=1", "model.groups=2", "model.last_residual=false"), parameters=45531260, overrides=(), published='12.00M (does not follow from the released defaults)'),
+    ModelSpec("meta_tasnet", ("model.bases=[8,16]", "model.kernels=[10,20]", "model.n_ffts=[64,128]", "model.compressed=8", "model.width=8", "model.hidden=8", "model.blocks=2", "model.repeats=1", "model.groups=2", "model.last_residual=false"), parameters=34673054, overrides=("model.embedding=0",), published='independent weights'),
+    ModelSpec("meta_tasnet", ("model.bases=[8,16]", "model.kernels=[10,20]", "model.n_ffts=[64,128]", "model.compressed=8", "model.width=8", "model.hidden=8", "model.blocks=2", "model.repeats=1", "model.groups=2", "model.last_residual=false"), parameters=10061812, overrides=("model.bases=[440]","model.kernels=[20]","model.n_ffts=[1024]",), published='one stage'),
+    ModelSpec("meta_tasnet_small", ("model.bases=[8,16]", "model.kernels=[10,20]", "model.n_ffts=[64,128]", "model.compressed=8", "model.width=8", "model.hidden=8", "model.blocks=2", "model.repeats=1", "model.groups=2", "model.last_residual=false"), parameters=None, overrides=(), published=''),
     # --- spectrogram
     ModelSpec(
         "open_unmix",

@@ -10,6 +10,7 @@ from specs import MODELS
 
 from sepexp import build
 from sepexp.cli.compose import compose, conf_dir, plain
+from sepexp.cli.stream import make_stream
 from sepexp.errors import UserError
 
 GROUPS = ("loss", "data", "augmentation", "optimizer", "scheduler", "trainer")
@@ -43,7 +44,7 @@ def test_group_builds(group: str, choice: str, tmp_path: Path) -> None:
     config = plain(compose(overrides))
     block = config[group]
     if group == "data":
-        build.instantiate(block, where=group, augmentation=None, context=0)
+        make_stream(config)
     elif group == "trainer":
         for part in ("callbacks", "logger"):
             for name, settings in (block.pop(part) or {}).items():
@@ -75,11 +76,13 @@ def test_a_checkpoints_config_builds_models_only() -> None:
         build.model(nested, allowed=build.MODEL_PACKAGES)
 
 
-def recipes() -> list[Path]:
-    return sorted(Path("experiments").glob("*/*.yaml")) if Path("experiments").is_dir() else []
+RECIPES = sorted((conf_dir().parent / "experiments").glob("*/*.yaml"))
 
 
-@pytest.mark.parametrize("recipe", recipes(), ids=str)
-def test_recipe_composes(recipe: Path) -> None:
-    name = f"{recipe.parent.name}/{recipe.stem}"
-    plain(compose([f"+experiments={name}"]))
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_recipe_builds(recipe: Path) -> None:
+    config = plain(compose([f"experiments={recipe.parent.name}/{recipe.stem}"]))
+    with torch.device("meta"):
+        build.model(config)
+    build.instantiate(config["loss"], where="loss")
+    make_stream(config)

@@ -20,10 +20,10 @@ def test_spectrograms_share_one_scale_and_show_the_tone() -> None:
     tone = np.sin(2 * np.pi * 1000 * time)
     figure = plot.spectrogram_figure({"truth": np.stack([tone, tone]), "error": 0.01 * tone}, rate)
     loud, quiet = (axis.images[0] for axis in figure.axes[:2])
-    top = np.asarray(loud.get_array()).argmax(0)
-    low, high = loud.get_extent()[2:]
-    peak = low + (top[5] + 0.5) * (high - low) / loud.get_array().shape[0]
-    assert abs(peak - 1.0) < 0.01  # kHz
+    row = np.asarray(loud.get_array())[:, 5].argmax()
+    grid = np.geomspace(plot.LOWEST, rate / 2, plot.ROWS)
+    assert abs(grid[row] / 1000 - 1) < 0.02
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()][4] == "1"
     assert np.asarray(loud.get_array()).max() == 0
     assert abs(np.asarray(quiet.get_array()).max() + 40) < 0.1  # 0.01 is 40 dB less
     assert loud.get_clim() == quiet.get_clim()
@@ -49,6 +49,14 @@ def test_boxes_hold_every_track() -> None:
         line.get_ydata() for line in figure.axes[0].lines if line.get_marker() == "."
     ]  # one series a box
     assert [sorted(y) for y in dots] == [[1.0, 2.0, 9.0], [4.0]]
+
+
+def test_boxes_count_what_lies_outside() -> None:
+    tracks = [*np.linspace(0, 4, 20), -80.0, -70.0, 300.0]
+    figure = plot.boxes_figure({"bass": {"a": tracks}})
+    low, high = figure.axes[0].get_ylim()
+    assert -2 < low < 0 and 4 < high < 6
+    assert {text.get_text() for text in figure.axes[0].texts} == {"2 below", "1 above"}
 
 
 def test_pareto_front() -> None:

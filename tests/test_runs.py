@@ -94,8 +94,8 @@ def test_killed_and_resumed_is_as_if_nothing_had_happened(
     settings: list[str], song_cache: Path, tmp_path: Path
 ) -> None:
     common = [
-        *SONGS, *settings, "data.examples_per_epoch=14", "trainer.callbacks.last.every_n_train_steps=1",
-        "trainer.callbacks.end=null", f"runs={tmp_path}",
+        *SONGS, *settings, "data.examples_per_epoch=14", "trainer.callbacks.end=null",
+        "trainer.callbacks.last.every_n_train_steps=1", f"runs={tmp_path}",
     ]  # fmt: skip
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     sepexp(song_cache, *common, f"hydra.run.dir={whole}")
@@ -118,11 +118,15 @@ def test_killed_and_resumed_is_as_if_nothing_had_happened(
 
 
 def test_two_processes_share_one_folder(song_cache: Path, tmp_path: Path) -> None:
-    said = sepexp(
-        song_cache, *SONGS, *CONV_TASNET, "trainer.devices=2", "trainer.accelerator=cpu",
-        f"runs={tmp_path}", f"hydra.run.dir={tmp_path}/two",
+    done = subprocess.run(
+        command(
+            *SONGS, *CONV_TASNET, "trainer.devices=2", "trainer.accelerator=cpu",
+            f"runs={tmp_path}", f"hydra.run.dir={tmp_path}/two",
+        ),
+        env=environment(song_cache), capture_output=True, text=True, timeout=400,
     )  # fmt: skip
-    assert len(list(tmp_path.glob("**/run.json"))) == 1, said
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(tmp_path.glob("**/run.json"))) == 1
     assert json.loads((tmp_path / "two" / "run.json").read_text())["status"] == "finished"
 
 
@@ -134,3 +138,40 @@ def test_a_sweep_makes_its_runs_and_one_table(song_cache: Path, tmp_path: Path) 
     assert len(list(tmp_path.glob("*/scores.csv"))) == 4, said
     table = (tmp_path / "table.md").read_text().replace("\\_", "_")
     assert "demucs_small" in table and "conv_tasnet_small" in table and "mse" in table
+
+
+OWN_MODEL = """
+import torch
+from sepexp.separation import Separation
+
+class Shares(torch.nn.Module):
+    def __init__(self, *, sample_rate, channels, targets):
+        super().__init__()
+        self.sample_rate, self.channels, self.context = sample_rate, channels, 0
+        self.shares = torch.nn.Parameter(torch.zeros(targets))
+
+    def forward(self, mixture):
+        shares = self.shares.softmax(0)[None, :, None, None]
+        return Separation(shares * mixture[:, None])
+"""
+
+
+def test_a_model_of_ones_own_package(
+    song_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN_MODEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = tmp_path / "conf" / "model"
+    config.mkdir(parents=True)
+    (config / "shares.yaml").write_text(
+        "_target_: mine.Shares\nsample_rate: ${sample_rate}\nchannels: ${channels}\n"
+        "targets: ${len:${targets}}\n"
+    )
+    sepexp(
+        song_cache, *SONGS, "model=shares", f"hydra.searchpath=[{config.parent}]",
+        f"hydra.run.dir={tmp_path}/run",
+    )  # fmt: skip
+    assert (tmp_path / "run" / "scores.csv").is_file()
+    said = sepexp(song_cache, "evaluate", f"{tmp_path}/run", code=2)
+    assert "--trust" in said
+    sepexp(song_cache, "evaluate", f"{tmp_path}/run", "--trust", "mine")

@@ -19,9 +19,19 @@ def conf_dir() -> Path:
     return checkout if (checkout / "train.yaml").is_file() else package / "conf"
 
 
+def recipes_dir() -> Path:
+    """The folder in which `experiments=<study>/<recipe>` is looked for below `experiments/`.
+
+    The checkout's root, or the current folder where sepexp is installed as a wheel.
+    """
+    checkout = conf_dir().parent
+    return checkout if (checkout / "experiments").is_dir() else Path.cwd()
+
+
 def register_resolvers() -> None:
     """Resolvers that the YAML files use: `${len:${targets}}` counts a list."""
     OmegaConf.register_new_resolver("len", len, replace=True)
+    OmegaConf.register_new_resolver("recipes_dir", lambda: str(recipes_dir()), replace=True)
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from sepexp import build
 from sepexp.audio import write_wav
+from sepexp.cli.stream import make_stream
 from sepexp.errors import UserError
 from sepexp.evaluation import Song, evaluate, macs_a_second, model_system, write_scores
+from sepexp.metric.museval_json import write_track
 from sepexp.report.figures import write_run_figures
 from sepexp.report.table import short_report
 from sepexp.run import Run, write_text
@@ -45,11 +47,12 @@ def test_run(
     path = checkpoint or run.best_checkpoint
     if not path.is_file():
         raise UserError(f"{run.folder} has no checkpoint to test: train first, or resume=auto")
-    model, config, targets = build.load_model(path, trust=trust)
+    model, config, _ = build.load_model(path, trust=trust)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     settings = dict(config["metric"]) | dict(metric or {})
-    stream = build.instantiate(config["data"], where="data", augmentation=None, context=0)
+    stream = make_stream(config)
+    stream.prepare_data()
     stream.setup("test")
     tracks = stream.tracks(split)
     if not tracks:
@@ -64,7 +67,8 @@ def test_run(
         run=run.passport().get("id", ""),
         sample_rate=config["sample_rate"],
         metric=settings,
-        hear=_Listener(run, config["sample_rate"], targets, settings),
+        hear=_Listener(run, config["sample_rate"], settings),
+        keep=_museval_files(run.folder / "museval", split, settings),
         progress=_Progress(len(tracks) * len(systems)),
     )
     write_scores(run.folder / "scores.csv", rows)
@@ -94,12 +98,10 @@ def songs(stream: Any, split: str, config: Mapping[str, Any]) -> Iterator[Song]:
 
 
 class _Listener:
-    """Keep the model's audio, and museval's JSON needs no audio at all."""
+    """Keep the model's audio of the first songs, beside the truth."""
 
-    def __init__(
-        self, run: Run, rate: int, targets: Sequence[str], settings: Mapping[str, Any]
-    ) -> None:
-        self.folder, self.rate, self.targets = run.folder / "audio" / "test", rate, list(targets)
+    def __init__(self, run: Run, rate: int, settings: Mapping[str, Any]) -> None:
+        self.folder, self.rate = run.folder / "audio" / "test", rate
         self.left, self.seconds = settings["songs_to_hear"], settings["seconds_to_hear"]
 
     def __call__(self, song: Song, system: str, estimate: Tensor) -> None:
@@ -112,6 +114,19 @@ class _Listener:
             parts |= {f"{name} truth": truth, f"{name} estimate": guess}
         for name, audio in parts.items():
             write_wav(self.folder / song.name / f"{name}.wav", audio[..., cut].numpy(), self.rate)
+
+
+def _museval_files(
+    folder: Path, split: str, settings: Mapping[str, Any]
+) -> Callable[[Song, str, Any], None]:
+    """One folder a system, in the layout that museval's MethodStore reads."""
+
+    def keep(song: Song, system: str, scores: Any) -> None:
+        method = folder / system.replace("/", " over ")
+        window, hop = settings["window"], settings["hop"]
+        write_track(method, split, song.name, song.targets, scores, window, hop)
+
+    return keep
 
 
 class _Progress:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +24,13 @@ import soundfile
 from sepexp.data.synth_bass import play_bass
 from sepexp.data.synth_chords import play_chords
 from sepexp.data.synth_drums import play_drums
-from sepexp.data.synth_room import duck, master, reverberate, room, without_dc
+from sepexp.data.synth_room import duck, make_way, master, reverberate, room, without_dc
 from sepexp.data.synth_score import STEMS, draw_score
 from sepexp.data.synth_tone import ramp
 from sepexp.data.synth_voice import play_vocals
 from sepexp.errors import UserError
 
-VERSION = 1
+VERSION = 2
 RATE = 44100
 SPLITS = ("train", "valid", "test")
 SONGS_EACH = 100_000
@@ -65,14 +67,14 @@ def render_song(seed: int, seconds: float, rate: int = RATE) -> Stems:
     wet = {
         "vocals": float(desk.uniform(0.06, 0.2)),
         "drums": float(desk.uniform(0.04, 0.15)),
-        "bass": 0.0,
+        "bass": float(desk.uniform(0.02, 0.05)),
         "other": float(desk.uniform(0.08, 0.25)),
     }
     levels = {
         "vocals": float(desk.uniform(-0.5, 1.5)),
         "drums": float(desk.uniform(-2.0, 1.5)),
-        "bass": float(desk.uniform(-2.5, 1.0)),
-        "other": float(desk.uniform(-2.5, 0.5)),
+        "bass": float(desk.uniform(-2.0, 1.0)),
+        "other": float(desk.uniform(-1.5, 1.0)),
     }
     peak = float(desk.uniform(0.6, 0.88))
     stems = {}
@@ -84,7 +86,8 @@ def render_song(seed: int, seconds: float, rate: int = RATE) -> Stems:
         stem[:, stem.shape[1] - edge :] *= ramp(edge)[::-1]
         stems[name] = stem
     # The kick drum makes the bass step back, as mixing desks often have it.
-    stems["bass"] = duck(stems["bass"], stems["drums"], float(desk.uniform(0.4, 0.8)), rate)
+    stems["bass"] = duck(stems["bass"], stems["drums"], float(desk.uniform(0.6, 0.9)), rate)
+    stems["other"] = make_way(stems["other"], float(desk.uniform(2.0, 7.0)), rate)
     return master(stems, levels, peak, rate)
 
 
@@ -110,7 +113,7 @@ def write_demo(
     _claim(root, settings)
     counts = dict(zip(SPLITS, (train, valid, test), strict=True))
     songs = [(split, index) for split in SPLITS for index in range(counts[split])]
-    names = []
+    names, missing = [], []
     for number, (split, index) in enumerate(songs):
         name = _title(number + 1, len(songs), _song_seed(seed, split, index))
         folder = root / ("test" if split == "test" else "train") / name
@@ -118,9 +121,8 @@ def write_demo(
         if split == "valid":
             names.append(name)
         if not folder.is_dir():
-            _write_song(root, folder, _song_seed(seed, split, index), length)
-        if progress is not None:
-            progress(number + 1, len(songs))
+            missing.append((root, folder, _song_seed(seed, split, index), length))
+    _write_songs(missing, len(songs), progress)
     _write_text(root / "validation.txt", "".join(f"{name}\n" for name in names))
     _write_text(root / "demo.json", json.dumps(settings, indent=2) + "\n")
     (root / "demo.part.json").unlink(missing_ok=True)
@@ -209,6 +211,33 @@ def _title(number: int, songs: int, seed: int) -> str:
     first, second = words.choice(FIRST_WORDS.split()), words.choice(SECOND_WORDS.split())
     width = max(2, len(str(songs)))
     return f"Demo {number:0{width}d} - {first} {second}"
+
+
+def _write_songs(
+    missing: list[tuple[Path, Path, int, float]],
+    songs: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Writes songs on all cores, or here where there are too few to pay for a process."""
+    processes = min(len(missing) // 4, os.cpu_count() or 1)
+    done = songs - len(missing)
+
+    def told() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, songs)
+
+    if processes < 2:
+        for song in missing:
+            _write_song(*song)
+            told()
+        return
+    spawn = multiprocessing.get_context("spawn")  # a fork would copy the threads of torch's pools
+    with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
+        for written in as_completed([pool.submit(_write_song, *song) for song in missing]):
+            written.result()
+            told()
 
 
 def _write_song(root: Path, folder: Path, seed: int, seconds: float) -> None:

@@ -34,6 +34,7 @@ class Part:
     centre: int
     gain: float
     side: float
+    hold: float
     wobble: float
     colour: float
 
@@ -67,9 +68,10 @@ def _draw_part(rng: np.random.Generator, broken: bool | None) -> Part:
         broken=broken,
         steps=steps,
         roll=ROLLS[int(rng.integers(len(ROLLS)))],
-        centre=int(rng.integers(70, 77) if broken else rng.integers(58, 68)),
+        centre=int(rng.integers(72, 80) if broken else rng.integers(59, 67)),
         gain=0.6 if broken else 1.0,
         side=float(rng.choice([-1.0, 1.0]) * rng.uniform(0.2, 0.75)),
+        hold=float(0.96 if held else rng.uniform(0.45, 0.9)),
         wobble=float(rng.choice([0.0, rng.uniform(0.1, 0.3)])),
         colour=float(rng.uniform(0.6, 1.5)),
     )
@@ -105,7 +107,7 @@ def _play_part(
             loud = float(rng.uniform(0.8, 1.0))
             for order, note in enumerate(voicing):
                 late = strum * order + abs(float(rng.normal(0.0, 0.003)))
-                sound(note, begin + late, 0.96 * (until - begin), loud / len(voicing) ** 0.5)
+                sound(note, begin + late, part.hold * (until - begin), loud / len(voicing) ** 0.5)
     if part.wobble:
         time = np.arange(samples, dtype=np.float32) / rate
         turn = 2.0 * np.pi * np.float32(rng.uniform(0.4, 6.0)) * time
@@ -146,7 +148,7 @@ def _tone(rng: np.random.Generator, part: Part, note: int, samples: int, rate: i
         return gate(tone, rate, attack=0.003, release=0.08)
     if part.timbre == "bell":
         ratios = np.array([1.0, 2.76, 5.4, 8.93, 2.0, 4.07])
-        heights = np.array([1.0, 0.5, 0.25, 0.1, 0.3, 0.15]) * colour ** np.arange(6)
+        heights = np.array([1.0, 0.5, 0.25, 0.1, 0.3, 0.15]) * colour ** (0.4 * np.arange(6))
         tone = partials(base * ratios, np.minimum(heights, 1.0), 2.0 + 1.6 * ratios, samples, rate)
         return gate(tone, rate, attack=0.002, release=0.1)
     if part.timbre == "stab":

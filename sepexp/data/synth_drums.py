@@ -140,10 +140,10 @@ def _build_kit(rng: np.random.Generator, rate: int) -> dict[str, Drum]:
     damp = float(rng.uniform(0.7, 1.3))
     side = float(rng.choice([-1.0, 1.0]))
     recipes = {
-        "kick": (_kick_recipe(rng, rate, tune, damp), 0.9, 0.0),
-        "snare": (_snare_recipe(rng, rate, tune, damp), 0.8, 0.08 * side),
-        "hat": (_metal_recipe(rng, rate, 0.06 * damp, 6500.0), 0.28, 0.4 * side),
-        "open": (_metal_recipe(rng, rate, 0.45 * damp, 6000.0), 0.26, 0.4 * side),
+        "kick": (_kick_recipe(rng, rate, tune, damp), 0.85, 0.0),
+        "snare": (_snare_recipe(rng, rate, tune, damp), 0.9, 0.08 * side),
+        "hat": (_metal_recipe(rng, rate, 0.06 * damp, 6500.0), 0.34, 0.4 * side),
+        "open": (_metal_recipe(rng, rate, 0.45 * damp, 6000.0), 0.3, 0.4 * side),
         "ride": (_metal_recipe(rng, rate, 0.9 * damp, 3800.0), 0.2, -0.5 * side),
         "crash": (_metal_recipe(rng, rate, 2.0 * damp, 2800.0), 0.38, -0.35 * side),
         "clap": (_clap_recipe(rng, rate), 0.5, -0.15 * side),

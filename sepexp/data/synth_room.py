@@ -49,11 +49,23 @@ def without_dc(stem: Array, rate: int) -> Array:
 
 
 def duck(stem: Array, trigger: Array, depth: float, rate: int) -> Array:
-    """Turns a stem down, by up to `depth` of its level, while the trigger is loud below 120 Hz."""
+    """Turns a stem down, by up to `depth` of its level, while the trigger is loud below 120 Hz.
+
+    The filters run both ways: like a compressor that looks ahead, it is down when the beat comes.
+    """
     low = signal.butter(1, 120.0, fs=rate, output="sos").astype(np.float32)
-    slow = signal.butter(1, 12.0, fs=rate, output="sos").astype(np.float32)
-    loudness = signal.sosfilt(slow, np.abs(signal.sosfilt(low, trigger.mean(axis=0))))
-    return np.asarray(stem * (1.0 - depth * loudness / max(float(loudness.max()), 1e-9)))
+    slow = signal.butter(1, 10.0, fs=rate, output="sos").astype(np.float32)
+    beats = np.abs(signal.sosfilt(low, trigger.mean(axis=0)))
+    loudness = signal.sosfilt(slow, signal.sosfilt(slow, beats)[::-1])[::-1]
+    share = np.clip(1.6 * loudness / max(float(loudness.max()), 1e-9), 0.0, 1.0)
+    return np.asarray(stem * (1.0 - np.float32(depth) * share), dtype=np.float32)
+
+
+def make_way(stem: Array, cut: float, rate: int) -> Array:
+    """Takes up to `cut` dB out of the octaves around 1.1 kHz, where a voice carries its vowels."""
+    band = signal.butter(1, [500.0, 2400.0], "bandpass", fs=rate, output="sos").astype(np.float32)
+    share = np.float32(1.0 - 10.0 ** (-cut / 20.0))
+    return np.asarray(stem - share * signal.sosfilt(band, stem, axis=1), dtype=np.float32)
 
 
 def sounding_level(stem: Array, rate: int) -> float:

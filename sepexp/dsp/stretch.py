@@ -19,6 +19,7 @@ from sepexp.errors import UserError
 HOP = 3072  # output samples from splice to splice, 70 ms at 44.1 kHz; less at tempos far from 1
 DRIFT = 480  # samples: a hop is shortened until it strays no further, so that splices have a choice
 OVERLAP = 512  # samples of cross-fade, 12 ms
+IDLE = 400  # samples from the due position, 9 ms, up to which the input just goes on
 SEARCH = 896  # samples each side of the due position, 20 ms: more than half a period of 30 Hz
 WAIT = 1792  # samples from the due position, 40 ms, up to which no splice is made inside an attack
 DECIMATION = 8  # the first search sees the sum below 2.5 kHz, the second one its full band
@@ -132,6 +133,9 @@ def _plan(rows: np.ndarray, tempo: float, frames: int) -> list[int]:
     starts = [0]
     for hop in range(1, ceil(frames / step)):
         natural, due = starts[-1] + step, round(hop * step * tempo + ahead)
+        if abs(natural - due) < IDLE:
+            starts.append(natural)
+            continue
         begin = natural // DECIMATION
         low = max(2, due // DECIMATION - reach)  # the second search looks FINE samples further back
         high = low + 2 * reach + 1

@@ -31,6 +31,7 @@ class WeightedSum(nn.Module):
             raise ValueError("every weight of the sum of losses is 0: give one, as weights.l1=1")
         self.terms = nn.ModuleDict({name: terms[name] for name in self.weights})
         self.needs_spectra = any(getattr(t, "needs_spectra", False) for t in self.terms.values())
+        self.needs_waveforms = any(getattr(t, "needs_waveforms", True) for t in self.terms.values())
 
     def forward(self, estimate: Separation, truth: Separation, mixture: Tensor) -> Tensor:
         """(batch, targets)."""
@@ -55,6 +56,7 @@ class TargetWeights(nn.Module):
             raise ValueError(f"target weights {list(weights)}: none may be negative, nor all 0")
         self.loss = loss
         self.needs_spectra = getattr(loss, "needs_spectra", False)
+        self.needs_waveforms = getattr(loss, "needs_waveforms", True)
         values = torch.tensor(weights, dtype=torch.float32)
         self.register_buffer("weights", values / values.mean(), persistent=False)
 

@@ -88,6 +88,7 @@ class SpectraDistance(nn.Module):
     """
 
     needs_spectra = True
+    needs_waveforms = False
 
     def __init__(self, *, power: int, magnitude: bool) -> None:
         super().__init__()

@@ -56,9 +56,7 @@ class NegativeSISDR(nn.Module):
             true = true - true.mean(dim=-1, keepdim=True)
         guess, true = guess.flatten(-2), true.flatten(-2)
         floor = self.floor * true.shape[-1]
-        gain = (guess * true).sum(-1, keepdim=True) / (
-            true.square().sum(-1, keepdim=True) + floor
-        )
+        gain = (guess * true).sum(-1, keepdim=True) / (true.square().sum(-1, keepdim=True) + floor)
         signal = (gain * true).square().sum(-1) + floor
         error = (guess - gain * true).square().sum(-1) + floor
         return 10 * (torch.log10(error) - torch.log10(signal))

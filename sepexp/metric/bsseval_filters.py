@@ -7,9 +7,12 @@ computed by FFT certifies the answer, and an LU of the dense matrix stands in wh
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
+from numpy.lib.stride_tricks import sliding_window_view
 
 from sepexp.metric.bsseval_correlations import in_threads
 
@@ -191,13 +194,27 @@ def _independent(energies: np.ndarray) -> np.ndarray:
 def _dense_solve(gram: np.ndarray, right: np.ndarray, ridge: float) -> np.ndarray:
     """General LU of the dense matrix with all right-hand sides at once, lstsq when singular."""
     taps, size, columns = right.shape
-    both = np.concatenate([gram[:0:-1].swapaxes(1, 2), gram])
-    lag = np.arange(taps)[:, None] - np.arange(taps) + taps - 1
-    # channel-major order is museval's: the pivoting then meets the rows in its order
-    dense = both[lag].transpose(2, 0, 3, 1).reshape(size * taps, size * taps)
     flat = right.transpose(1, 0, 2).reshape(size * taps, columns)
-    try:
-        solution = np.linalg.solve(dense + ridge * np.eye(len(dense)), flat)
-    except np.linalg.LinAlgError:
-        solution = np.linalg.lstsq(dense, flat, rcond=None)[0]
+    dense = _dense(gram)
+    dense.flat[:: len(dense) + 1] += ridge
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # exactly singular: seen below
+        # symmetric, so its transpose has LAPACK's memory order and needs no second copy
+        factors = scipy.linalg.lu_factor(dense.T, overwrite_a=True, check_finite=False)
+        solution = scipy.linalg.lu_solve(factors, flat, check_finite=False)
+    if not factors[0].diagonal().all():
+        solution = np.linalg.lstsq(_dense(gram), flat, rcond=None)[0]
     return solution.reshape(size, taps, columns).transpose(1, 0, 2)
+
+
+def _dense(gram: np.ndarray) -> np.ndarray:
+    """The block-Toeplitz matrix in museval's order, channels outside and lags inside."""
+    taps, size, _ = gram.shape
+    lags = np.concatenate([gram[:0:-1].swapaxes(1, 2), gram])  # -(taps - 1) ... taps - 1
+    dense = np.empty((size, taps, size, taps))
+    for row in range(size):
+        for column in range(size):
+            sequence = np.ascontiguousarray(lags[:, row, column])
+            # entry (i, j) is lag i - j
+            dense[row, :, column] = sliding_window_view(sequence, taps)[:, ::-1]
+    return dense.reshape(size * taps, size * taps)

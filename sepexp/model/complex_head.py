@@ -186,6 +186,10 @@ class Codebook(Head):
     of each book, for losses that look at every code.
     """
 
+    magnitude: Tensor
+    angle: Tensor
+    pair: Tensor
+
     def __init__(
         self,
         *,
@@ -221,7 +225,7 @@ class Codebook(Head):
             "angle": torch.polar(torch.ones_like(self.angle), self.angle),
             "pair": torch.view_as_complex(self.pair),
         }
-        mask, extras = torch.ones_like(mixture), {}
+        mask, extras = torch.ones_like(mixture), dict[str, Tensor]()
         for (name, codes), logits in zip(books.items(), outputs.split(self.sizes, 3), strict=True):
             if len(codes) == 0:
                 continue

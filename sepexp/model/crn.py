@@ -31,7 +31,7 @@ class CRN(nn.Module):
         gated: Every convolution has a second one beside it whose sigmoid it is multiplied by.
         hidden: Features of the LSTM; where the encoder gives another number, linear layers stand
             on both sides.
-        groups: LSTMs side by side, each on its share of the features.
+        groups: LSTMs side by side, each on its share of the features; normalised if several.
         layers: Of grouped LSTMs; between them the groups' features are interleaved.
         bidirectional: False for the published causal network.
         compression: Exponent of the magnitudes at input and output, 1 for none. Music needs less
@@ -178,38 +178,53 @@ class GroupedLSTM(nn.Module):
                 f"model.hidden={hidden} can't be shared by {groups} groups: choose a multiple"
             )
         self.groups = groups
-        units = hidden // groups // (2 if bidirectional else 1)
-        self.layers = nn.ModuleList(
-            nn.ModuleList(
-                nn.LSTM(hidden // groups, units, batch_first=True, bidirectional=bidirectional)
-                for _ in range(groups)
-            )
-            for _ in range(layers)
+        self.layers = nn.Sequential(
+            *(LSTMGroup(hidden, groups, bidirectional) for _ in range(layers))
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(layers))
         same = features == hidden
         self.narrow = nn.Identity() if same else nn.Linear(features, hidden)
         self.widen = nn.Identity() if same else nn.Linear(hidden, features)
 
     def forward(self, maps: Tensor) -> Tensor:
         width = maps.shape[1]
-        features = self.narrow(
-            rearrange(maps, "batch width frames freq -> batch frames (width freq)")
-        )
-        for index, (lstms, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+        features = rearrange(maps, "batch width frames freq -> batch frames (width freq)")
+        features = self.narrow(features)
+        for index, layer in enumerate(self.layers):
             if index > 0:  # every group reads from all groups of the layer before
                 features = rearrange(
                     features,
                     "batch frames (groups units) -> batch frames (units groups)",
                     groups=self.groups,
                 )
-            shares = features.chunk(self.groups, dim=-1)
-            outputs = [lstm(share)[0] for lstm, share in zip(lstms, shares, strict=True)]
-            features = norm(torch.cat(outputs, dim=-1))
-        features = self.widen(features)
+            features = layer(features)
         return rearrange(
-            features, "batch frames (width freq) -> batch width frames freq", width=width
+            self.widen(features),
+            "batch frames (width freq) -> batch width frames freq",
+            width=width,
         )
+
+
+class LSTMGroup(nn.Module):
+    """LSTMs side by side, normalised together if there are several.
+
+    Shape:
+        (batch, frames, features) -> the same.
+    """
+
+    def __init__(self, features: int, groups: int, bidirectional: bool) -> None:
+        super().__init__()
+        share = features // groups
+        units = share // 2 if bidirectional else share
+        self.lstms = nn.ModuleList(
+            nn.LSTM(share, units, batch_first=True, bidirectional=bidirectional)
+            for _ in range(groups)
+        )
+        self.norm = nn.LayerNorm(features) if groups > 1 else nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        shares = features.chunk(len(self.lstms), dim=-1)
+        outputs = [lstm(share)[0] for lstm, share in zip(self.lstms, shares, strict=True)]
+        return self.norm(torch.cat(outputs, dim=-1))
 
 
 def compress(spectrum: Tensor, exponent: float) -> Tensor:

@@ -103,19 +103,22 @@ class DRNN(nn.Module):
         return self.mask(outputs)
 
 
-class RecurrentLayer(nn.RNN):
-    """relu(W x + b + U h): torch's layer has a second bias, which stays at zero."""
+class RecurrentLayer(nn.Module):
+    """relu(W x + b + U h): torch's layer has a second bias, which stays at zero.
+
+    Shape:
+        (time, batch, inputs) -> (time, batch, outputs).
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, nonlinearity="relu")
-        nn.init.xavier_uniform_(self.weight_ih_l0)
-        nn.init.xavier_uniform_(self.weight_hh_l0)
-        nn.init.zeros_(self.bias_ih_l0)
-        nn.init.zeros_(self.bias_hh_l0).requires_grad_(False)
+        super().__init__()
+        self.rnn = nn.RNN(inputs, outputs, nonlinearity="relu")
+        for name, weight in self.rnn.named_parameters():
+            nn.init.zeros_(weight) if "bias" in name else nn.init.xavier_uniform_(weight)
+            weight.requires_grad_("bias_hh" not in name)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(time, batch, inputs) -> (time, batch, outputs)."""
-        return super().forward(features)[0]
+        return self.rnn(features)[0]
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:

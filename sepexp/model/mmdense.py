@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -69,17 +69,18 @@ class MMDense(nn.Module):
         self.sample_rate, self.channels, self.context = sample_rate, channels, 0
         self.stft = STFT(n_fft=n_fft, hop=hop)
         self.wiener = wiener
-        network = partial(
-            MultiBandNetwork,
-            channels=channels,
-            freq=self.stft.freq,
-            bands=bands,
-            full=full,
-            final=final,
-            lstm_place=lstm_place,
-            last_only=last_only,
+        self.network = PerTarget(
+            lambda: MultiBandNetwork(
+                channels=channels,
+                freq=self.stft.freq,
+                bands=bands,
+                full=full,
+                final=final,
+                lstm_place=lstm_place,
+                last_only=last_only,
+            ),
+            targets=targets,
         )
-        self.network = PerTarget(network, targets=targets)
 
     def analyse(self, waveforms: Tensor) -> Tensor:
         """Magnitudes: (..., samples) -> (..., freq, frames)."""
@@ -90,7 +91,7 @@ class MMDense(nn.Module):
         """Start the input's and output's affine maps at the training songs' statistics."""
         device = self.stft.window.device
         mean, deviation = bin_statistics(tracks, lambda mixture: self.analyse(mixture.to(device)))
-        for network in self.network.networks:
+        for network in cast("Iterable[MultiBandNetwork]", self.network.networks):
             network.shift_in.copy_(mean[:, None])
             network.scale_in.copy_(deviation[:, None])
             network.scale_out.copy_(deviation[:, None])
@@ -120,17 +121,16 @@ class MultiBandNetwork(nn.Module):
         self.bins = band_bins([band["bins"] for band in bands.values()], freq)
         network = partial(DenseUNet, channels=channels, lstm_place=lstm_place, last_only=last_only)
         sizes = [{key: band[key] for key in band if key != "bins"} for band in bands.values()]
-        self.bands = nn.ModuleList(
-            network(freq=count, **size) for count, size in zip(self.bins, sizes, strict=True)
-        )
+        nets = [network(freq=n, **size) for n, size in zip(self.bins, sizes, strict=True)]
+        self.bands = nn.ModuleList(nets)
         self.full = network(freq=freq, **full)
         # bands lie side by side in frequency, so all of them get as many maps as the widest
-        width = max(band.outputs for band in self.bands)
+        width = max(net.outputs for net in nets)
         self.match = nn.ModuleList(
             nn.Identity()
-            if band.outputs == width
-            else nn.Sequential(nn.BatchNorm2d(band.outputs), nn.Conv2d(band.outputs, width, 1))
-            for band in self.bands
+            if net.outputs == width
+            else nn.Sequential(nn.BatchNorm2d(net.outputs), nn.Conv2d(net.outputs, width, 1))
+            for net in nets
         )
         self.final = DenseBlock(
             width + self.full.outputs,
@@ -186,27 +186,39 @@ class DenseUNet(nn.Module):
                 f"a dense network got {len(growth)} growths, {len(layers)} numbers of layers and "
                 f"{len(lstm)} LSTM sizes: expected the same odd number of each"
             )
-        block = partial(RecurrentDenseBlock, kernel=kernel, place=lstm_place, last_only=last_only)
         depth = len(growth) // 2
-        self.stem = nn.Conv2d(channels, stem, tuple(kernel), padding="same")
+        bins = [freq]
+        for _ in range(depth):
+            bins.append(-(-bins[-1] // 2))
+
+        def block(inputs: int, place: int, level: int) -> RecurrentDenseBlock:
+            return RecurrentDenseBlock(
+                inputs,
+                freq=bins[level],
+                growth=growth[place],
+                layers=layers[place],
+                lstm=lstm[place],
+                kernel=kernel,
+                place=lstm_place,
+                last_only=last_only,
+            )
+
+        self.stem = nn.Conv2d(channels, stem, (kernel[0], kernel[1]), padding="same")
         self.down, self.up_norm, self.up_conv, self.up = (nn.ModuleList() for _ in range(4))
-        widths, bins = [], []
+        width, skips = stem, []
         for level in range(depth):
-            size = {"growth": growth[level], "layers": layers[level], "lstm": lstm[level]}
-            self.down.append(block(widths[-1] if widths else stem, freq=freq, **size))
-            widths.append(self.down[-1].outputs)
-            bins.append(freq)
-            freq = -(-freq // 2)
-        size = {"growth": growth[depth], "layers": layers[depth], "lstm": lstm[depth]}
-        self.middle = block(widths[-1], freq=freq, **size)
+            down = block(width, level, level)
+            self.down.append(down)
+            width = down.outputs
+            skips.append(width)
+        self.middle = block(width, depth, depth)
         width = self.middle.outputs
         for level in reversed(range(depth)):
-            place = 2 * depth - level
-            size = {"growth": growth[place], "layers": layers[place], "lstm": lstm[place]}
             self.up_norm.append(nn.BatchNorm2d(width))
             self.up_conv.append(nn.ConvTranspose2d(width, width, 2, stride=2))
-            self.up.append(block(width + widths[level], freq=bins[level], **size))
-            width = self.up[-1].outputs
+            up = block(width + skips[level], 2 * depth - level, level)
+            self.up.append(up)
+            width = up.outputs
         self.outputs = width
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -254,7 +266,7 @@ class DenseBlock(nn.Module):
                 nn.Conv2d(
                     inputs if index == 0 else growth,
                     growth * (layers - index),
-                    tuple(kernel),
+                    (kernel[0], kernel[1]),
                     padding="same",
                     dilation=2**index if dilated else 1,
                 ),
@@ -263,10 +275,9 @@ class DenseBlock(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        given, rest = [maps], None
+        given, rest = [maps], torch.zeros((), device=maps.device)
         for layer in self.layers:
-            ahead = layer(given[-1])
-            rest = ahead if rest is None else rest + ahead
+            rest = rest + layer(given[-1])
             given.append(rest[:, : self.growth])
             rest = rest[:, self.growth :]
         return given[-1] if self.last_only else torch.cat(given[1:], dim=1)
@@ -295,25 +306,26 @@ class RecurrentDenseBlock(nn.Module):
         if place not in PLACES:
             raise UserError(f"lstm_place is {place}: expected one of {', '.join(PLACES)}")
         self.place = place
-        before = inputs + 1 if lstm and place == "before" else inputs
-        self.dense = DenseBlock(
-            before, growth=growth, layers=layers, kernel=kernel, last_only=last_only
-        )
-        has_dense = layers > 0
-        self.lstm = None
-        self.outputs = self.dense.outputs
+        self.dense: DenseBlock | None = None
+        self.lstm: RecurrentMap | None = None
+        width = inputs  # that the LSTM reads
+        self.outputs = 0 if lstm else inputs
+        if layers:
+            before = inputs + 1 if lstm and place == "before" else inputs
+            self.dense = DenseBlock(
+                before, growth=growth, layers=layers, kernel=kernel, last_only=last_only
+            )
+            self.outputs = self.dense.outputs
+            width = self.outputs if place == "after" else inputs
         if lstm:
-            alone = not has_dense or place != "after"
-            self.lstm = RecurrentMap(inputs if alone else self.dense.outputs, freq, lstm)
-            self.outputs += 0 if place == "before" and has_dense else 1
-        if not has_dense:
-            self.dense = None
+            self.lstm = RecurrentMap(width, freq, lstm)
+            self.outputs += 0 if place == "before" and layers else 1
 
     def forward(self, maps: Tensor) -> Tensor:
+        if self.dense is None:
+            return maps if self.lstm is None else self.lstm(maps)
         if self.lstm is None:
             return self.dense(maps)
-        if self.dense is None:
-            return self.lstm(maps)
         if self.place == "before":
             return self.dense(torch.cat([maps, self.lstm(maps)], dim=1))
         dense = self.dense(maps)

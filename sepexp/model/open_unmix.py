@@ -7,7 +7,8 @@ their features, which adds no parameter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -40,6 +41,8 @@ class OpenUnmix(nn.Module):
         spectra: magnitudes before the Wiener filter (batch, targets, channels, freq, frames).
     """
 
+    branches: Sequence[Branch]
+
     def __init__(
         self,
         *,
@@ -62,7 +65,7 @@ class OpenUnmix(nn.Module):
         self.bridge = bridge
         self.wiener = wiener
         self.freq_in = min(self.stft.freq, int(bandwidth * n_fft / sample_rate) + 1)
-        self.branches = nn.ModuleList(
+        branches = [
             Branch(
                 channels=channels,
                 freq_in=self.freq_in,
@@ -73,7 +76,8 @@ class OpenUnmix(nn.Module):
                 dropout=dropout,
             )
             for _ in range(targets)
-        )
+        ]
+        self.branches = cast("Sequence[Branch]", nn.ModuleList(branches))
 
     def analyse(self, waveforms: Tensor) -> Tensor:
         """Magnitudes: (..., samples) -> (..., freq, frames)."""

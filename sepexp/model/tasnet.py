@@ -105,7 +105,9 @@ class TasNet(nn.Module):
         return weights, norm
 
     def _masks(self, features: Tensor) -> Tensor:
-        hidden, total = features.transpose(1, 2), None
+        hidden, total, device = features.transpose(1, 2), None, features.device.type
+        if torch.is_autocast_enabled(device):  # LSTMs on CPUs don't cast what comes by themselves
+            hidden = hidden.to(torch.get_autocast_dtype(device))
         for lstm in self.lstms:
             hidden, _ = lstm(hidden)
             total = hidden if total is None else total + hidden

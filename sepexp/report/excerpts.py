@@ -55,7 +55,7 @@ def find_excerpts(records: Sequence[RunRecord], songs: int) -> list[Excerpt]:
                         folder.name, target, {"mixture": folder / "mixture.wav", "truth": truth}
                     ),
                 )
-                excerpt.files[record.label] = estimate
+                excerpt.files[record.name] = estimate
     return sorted(found.values(), key=lambda one: names.index(one.song))
 
 

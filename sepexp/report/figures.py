@@ -54,12 +54,12 @@ def run_boxes(scores: Scores, metric: str = "SDR") -> Figure:
 
 def runs_boxes(records: Sequence[RunRecord], metric: str = "SDR") -> Figure:
     """Scores by source and run over the tracks of several runs."""
-    tables = {record.label: by_track(record.scores, metric) for record in records}
+    tables = [(record, by_track(record.scores, metric)) for record in records]
     names = list(dict.fromkeys(s for record in records for s in sources(record.scores)))
     values = {
         source: {
-            label: list(table.get((label, "model", source), {}).values())
-            for label, table in tables.items()
+            record.name: list(table.get((record.label, "model", source), {}).values())
+            for record, table in tables
         }
         for source in names
     }
@@ -87,7 +87,7 @@ def runs_curves(records: Sequence[RunRecord]) -> Figure | None:
     for record in records:
         found = read_curves(record.folder / "metrics.csv").get("valid/sdr")
         if found:
-            curves[record.label] = found
+            curves[record.name] = found
     if not curves:
         return None
     return plot.curves_figure(curves, y_label="SDR (dB)", title="Validation SDR")
@@ -100,7 +100,7 @@ def pareto(records: Sequence[RunRecord], cost: str = "macs") -> Figure | None:
         "parameters": "parameters",
         "real_time_factor": "seconds of computing for a second of music",
     }
-    points = {r.label: (r.fact(cost), _overall(r)) for r in records if r.has_scores}
+    points = {r.name: (r.fact(cost), _overall(r)) for r in records if r.has_scores}
     if sum(math.isfinite(x) and math.isfinite(y) for x, y in points.values()) < 2:
         return None
     return plot.pareto_figure(

@@ -7,6 +7,7 @@ so every one is escaped, and no file of the page is named after them.
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -79,6 +80,7 @@ class _Page:
 
     def __init__(self, out: Path) -> None:
         self.out = out
+        self.known: dict[bytes, str] = {}  # a song's mixture stands in a player a target: one file
         for part in ("figures", "audio"):
             (out / part).mkdir(parents=True, exist_ok=True)
             for old in (out / part).iterdir():
@@ -97,11 +99,15 @@ class _Page:
     def audio(self, array: np.ndarray, rate: int) -> str:
         import soundfile
 
+        key = hashlib.sha256(array.tobytes()).digest()
+        if key in self.known:
+            return self.known[key]
         data = io.BytesIO()
         soundfile.write(data, array.T, rate, format="FLAC", subtype="PCM_16")
         name = f"audio/{len(list((self.out / 'audio').iterdir()))}.js"
         text = base64.b64encode(data.getvalue()).decode()
         (self.out / name).write_text(f'sepexpAudio("{name}", "{text}");\n')
+        self.known[key] = name
         return name
 
 
@@ -109,7 +115,7 @@ def _head(records: Sequence[RunRecord]) -> str:
     stamps = "".join(f'<p class="stamp">{escape(r.stamped)}</p>' for r in records if r.stamped)
     data = ", ".join(dict.fromkeys(record.data or "unknown data" for record in records))
     lead = f"{len(records)} run{'s' if len(records) != 1 else ''} on {data}"
-    demo = any(record.data.startswith("demo") for record in records)
+    demo = any("demo" in record.data.lower() for record in records)
     note = f'<p class="note">{escape(DEMO)}</p>' if demo else ""
     links = ("scores", "verdicts", "figures", "listen", "runs")
     nav = "".join(f'<a href="#{link}">{link}</a>' for link in links)
@@ -154,18 +160,19 @@ def _coloured(line: str) -> str:
 def _figures(page: _Page, tested: Sequence[RunRecord], metric: str) -> str:
     drawn: list[tuple[Figure | None, str]] = []
     if len(tested) == 1:
-        drawn.append((figures.run_boxes(tested[0].scores, metric), f"{metric} over tracks"))
+        boxes = figures.run_boxes(tested[0].scores, metric)
         for name, figure in figures.run_curves(tested[0]).items():
             drawn.append((figure, f"Learning curves: {name}"))
     else:
-        drawn.append((figures.runs_boxes(tested, metric), f"{metric} over tracks, by source"))
+        boxes = figures.runs_boxes(tested, metric)
         drawn.append((figures.runs_curves(tested), "Validation over epochs"))
         drawn.append(
             (figures.pareto(tested), "Score and computation; the line is the Pareto front")
         )
         drawn.append((figures.pareto(tested, "parameters"), "Score and size"))
     parts = [page.figure(figure, caption) for figure, caption in drawn if figure is not None]
-    return _section("figures", "Figures", [f'<div class="figures">{"".join(parts)}</div>'])
+    first = page.figure(boxes, f"{metric} of every track, by source; a diamond is the mean")
+    return _section("figures", "Figures", [first, f'<div class="figures">{"".join(parts)}</div>'])
 
 
 def _listen(page: _Page, tested: Sequence[RunRecord], songs: int) -> str:

@@ -21,6 +21,8 @@ NOT_TRAINER = ("callbacks", "logger", "enable_progress_bar", "devices", "num_nod
 class RunRecord:
     """A run that is over, or far enough to be reported.
 
+    `name` is what figures and players call it: the label, or something that says more.
+
     Args:
         folder: The run folder.
         label: Its name in tables.
@@ -33,7 +35,7 @@ class RunRecord:
         self.folder = folder
         self.passport = _json(folder / "run.json")
         self.config = _json(folder / "config.json") if (folder / "config.json").is_file() else {}
-        self.label = label or folder.name
+        self.label = self.name = label or folder.name
 
     @cached_property
     def scores(self) -> Scores:
@@ -132,7 +134,14 @@ def open_runs(paths: Iterable[str | Path]) -> list[RunRecord]:
                 "sweep's folder, such as the newest one under runs/"
             )
         folders += [folder for folder in found if folder not in folders]
-    return [RunRecord(f, label=n) for f, n in zip(folders, _labels(folders), strict=True)]
+    records = [RunRecord(f, label=n) for f, n in zip(folders, _labels(folders), strict=True)]
+    keys = differing(records)
+    for record in records:
+        # a sweep numbers its folders: figures then say what the number stands for
+        if record.label.rpartition("/")[2].isdigit() and len(records) > 1:
+            parts = [*(record.choice(key) for key in keys), f"seed {record.seed}"]
+            record.name = f"{record.label}: {', '.join(parts)}"
+    return records
 
 
 def command(record: RunRecord) -> str:

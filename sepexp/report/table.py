@@ -189,7 +189,7 @@ def _facts(record: RunRecord) -> list[str]:
 def _limits(record: RunRecord) -> list[str]:
     limits = []
     note = (record.passport.get("data") or {}).get("note", "") if record.data else ""
-    if record.data.startswith("demo"):
+    if "demo" in record.data.lower():
         limits.append(DEMO)
     if note:
         limits.append(str(note))

@@ -24,9 +24,7 @@ class FiniteLoss(Callback):
         """Remember what the loss is made of."""
         self.batch = batch
 
-    def on_before_backward(
-        self, trainer: lightning.Trainer, pl_module: Any, loss: Tensor
-    ) -> None:
+    def on_before_backward(self, trainer: lightning.Trainer, pl_module: Any, loss: Tensor) -> None:
         """Look at the loss before it reaches the weights."""
         if bool(torch.isfinite(loss)):
             return

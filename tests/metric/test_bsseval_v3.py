@@ -13,7 +13,7 @@ from sepexp.errors import UserError
 from sepexp.metric.bsseval_v3 import bss_eval_images, bss_eval_sources
 from sepexp.metric.museval_backend import load_museval
 
-EXACT = 1e-6  # dB; the issue of rounding only, seen below 1e-10
+EXACT = 1e-6  # dB; rounding only, seen below 1e-10
 SAMPLES = 5000
 
 
@@ -46,6 +46,7 @@ def test_images_equal_museval(stems: Callable, largest_difference: Callable) -> 
     assert largest_difference(bss_eval_images(references, estimates)[:4], theirs[:4]) < EXACT
 
 
+@pytest.mark.parity
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("case", ["plain", "pause", "offset", "quiet", "near", "one frame"])
 def test_sources_equal_mir_eval(
@@ -67,6 +68,7 @@ def test_sources_equal_mir_eval(
     assert largest_difference(ours, theirs) < (1e-3 if case == "near" else EXACT)
 
 
+@pytest.mark.parity
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("permute", [False, True])
 def test_images_equal_mir_eval(
@@ -79,6 +81,7 @@ def test_images_equal_mir_eval(
     assert largest_difference(ours, theirs) < EXACT
 
 
+@pytest.mark.parity
 @pytest.mark.filterwarnings("ignore")
 def test_three_sources_find_their_order(
     stems: Callable, mir_eval: Any, largest_difference: Callable

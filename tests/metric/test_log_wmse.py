@@ -57,6 +57,7 @@ def test_weighting(sample_rate: int) -> None:
         assert gain(10_000) == pytest.approx(5 - 6, abs=0.2)  # shelf and two poles
 
 
+@pytest.mark.parity
 def test_equals_the_package(scene: tuple) -> None:
     package = pytest.importorskip("torch_log_wmse")
     theirs = package.LogWMSE(sample_rate=RATE, p=0, reduction="mean")

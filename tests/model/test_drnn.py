@@ -86,10 +86,11 @@ def test_estimates_add_up_to_the_mixture(mask: object) -> None:
 @torch.no_grad()
 def test_recurrence_is_the_written_one() -> None:
     torch.manual_seed(0)
-    layer = RecurrentLayer(5, 4)
+    recurrent = RecurrentLayer(5, 4)
+    layer = recurrent.rnn
     features = torch.randn(6, 2, 5)
     hidden = torch.zeros(2, 4)
-    for time, output in enumerate(layer(features)):
+    for time, output in enumerate(recurrent(features)):
         own = features[time] @ layer.weight_ih_l0.T + layer.bias_ih_l0
         hidden = torch.relu(own + hidden @ layer.weight_hh_l0.T)
         assert torch.allclose(output, hidden, atol=1e-6)

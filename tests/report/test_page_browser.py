@@ -58,7 +58,7 @@ class Browser:
         body = {"script": script, "args": []}
         return self.ask("POST", f"/session/{self.session}/execute/sync", body)
 
-    def until(self, script: str, seconds: float = 20) -> Any:
+    def until(self, script: str, seconds: float = 60) -> Any:
         end = time.monotonic() + seconds
         while not (found := self.run(script)):
             assert time.monotonic() < end, f"never true: {script}"

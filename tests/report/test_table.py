@@ -55,6 +55,7 @@ def test_sweep_shows_what_differs_and_survives_unfinished_runs(make_run: MakeRun
     assert lines[2][:3] == ["run", "model.activation", "seed"]  # all have one loss
     assert [line[0] for line in lines[4:15]] == [str(index) for index in range(11)]  # 10 after 9
     assert "10 (failed)" in text
+    assert open_runs([run.parent])[3].name == "3: glu, seed 3"
     assert any(line[:1] == ["mixture"] for line in lines)
 
 
