@@ -28,7 +28,7 @@ check: $(READY) ## what CI runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 format: $(READY) ## format and mend what can be mended
 	$(BIN)/ruff format .

@@ -68,7 +68,7 @@ def backend(name: str) -> Callable[..., Any]:
     return importlib.import_module(BACKENDS[name]).bss_eval
 
 
-def model_system(model: nn.Module, sample_rate: int, inference: Inference) -> System:
+def model_system(model: Any, sample_rate: int, inference: Inference) -> System:
     """A model as a system: it hears the mixture and leaves the truth alone."""
 
     def system(mixture: Tensor, truth: Tensor) -> Separation:
@@ -163,7 +163,7 @@ def _rows(run: str, system: str, song: Song, scores: Any) -> list[Row]:
 
 
 def write_scores(path: Path, rows: Sequence[Row]) -> None:
-    """The long table as CSV; NaN as nan, and an empty frame where the number is of a whole track."""
+    """The long table as CSV; NaN as nan, an empty frame for a number about a whole track."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -173,7 +173,7 @@ def write_scores(path: Path, rows: Sequence[Row]) -> None:
     write_text(path, text.getvalue())
 
 
-def macs_a_second(model: nn.Module) -> float:
+def macs_a_second(model: Any) -> float:
     """Multiply-accumulates for one second of music (convolutions, products and recurrences)."""
     from torch.utils.flop_counter import FlopCounterMode
 

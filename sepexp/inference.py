@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from sepexp.dsp.overlap import chunk_starts, fade
@@ -91,14 +91,14 @@ def to_channels(waveform: Tensor, channels: int) -> Tensor:
     raise UserError(f"{present} channels can't become {channels}: expected mono on either side")
 
 
-def at_model(waveform: Tensor, model: nn.Module, sample_rate: int) -> Tensor:
+def at_model(waveform: Tensor, model: Any, sample_rate: int) -> Tensor:
     """A waveform at the model's own rate and channel count, for training and for statistics."""
     return resample(to_channels(waveform, model.channels), sample_rate, model.sample_rate)
 
 
 @torch.no_grad()
 def separate(
-    model: nn.Module,
+    model: Any,
     mixture: Tensor,
     *,
     sample_rate: int,
@@ -141,9 +141,7 @@ def separate(
     return stems.to(mixture.device)
 
 
-def _shifted(
-    model: nn.Module, signal: Tensor, inference: Inference, progress: Callable | None
-) -> Tensor:
+def _shifted(model: Any, signal: Tensor, inference: Inference, progress: Callable | None) -> Tensor:
     """Mean over random time shifts, each undone (the same offsets for every song)."""
     if not inference.shifts:
         return _chunked(model, signal, inference, progress)
@@ -160,9 +158,7 @@ def _shifted(
     return total / inference.shifts
 
 
-def _chunked(
-    model: nn.Module, signal: Tensor, inference: Inference, progress: Callable | None
-) -> Tensor:
+def _chunked(model: Any, signal: Tensor, inference: Inference, progress: Callable | None) -> Tensor:
     """(channels, samples) at the model's rate -> (targets, channels, samples) by overlap-add."""
     samples = signal.shape[-1]
     context = model.context

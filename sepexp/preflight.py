@@ -65,7 +65,7 @@ def check_targets(sources: Sequence[str], targets: Sequence[Any]) -> None:
 
 
 def check_model(
-    model: nn.Module, loss: nn.Module, *, segment: float, sample_rate: int, targets: int
+    model: Any, loss: nn.Module, *, segment: float, sample_rate: int, targets: int
 ) -> None:
     """Run one silent chunk through the model, so that shapes are wrong now and not in hours.
 
@@ -109,7 +109,7 @@ def check_model(
         )
 
 
-def shortest_chunk(model: nn.Module) -> int:
+def shortest_chunk(model: Any) -> int:
     """The fewest samples that a model can learn from: what it says, or its longest STFT frame."""
     stated = getattr(model, "shortest_chunk", 0)
     frames = [getattr(module, "n_fft", 0) for module in model.modules()]

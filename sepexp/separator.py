@@ -54,7 +54,7 @@ class Separator(lightning.LightningModule):
     def __init__(
         self,
         *,
-        model: nn.Module,
+        model: Any,
         loss: nn.Module,
         optimizer: Callable[..., torch.optim.Optimizer],
         scheduler: Mapping[str, Any],

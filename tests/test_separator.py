@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,17 @@ class Fixed(nn.Module):
         return Separation(self.share * inner[:, None])
 
 
+class Told(nn.Module):
+    """A loss that is any function."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, estimate: Separation, truth: Separation, mixture: Tensor) -> Tensor:
+        return self.function(estimate, truth, mixture)
+
+
 def separator(targets: list, context: int = 0) -> Separator:
     module = Separator(
         model=Fixed(len(targets), context),
@@ -40,7 +53,9 @@ def separator(targets: list, context: int = 0) -> Separator:
         inference=Inference(0.5, 0.25, 2, 1.0, 0, 0.5),
         sample_rate=8000,
     )
-    module.log = lambda name, value, **more: logged.__setitem__(name, float(value))  # type: ignore
+    module.log = lambda name, value, **more: logged.__setitem__(
+        name, float(torch.as_tensor(value).detach())
+    )  # type: ignore
     module._trainer = type("T", (), {"world_size": 1})()
     return module
 
@@ -72,7 +87,7 @@ def test_the_loss_is_the_mean_over_what_is_there() -> None:
 
 def test_a_missing_target_may_be_no_number() -> None:
     module = separator(GROUPED)
-    module.loss = lambda estimate, truth, mixture: torch.tensor([[1.0, float("nan")]])
+    module.loss = Told(lambda *_: torch.tensor([[1.0, float("nan")]]))
     present = torch.tensor([[True, False, True]])
     assert module.training_step(batch(torch.ones(1, 3, 2, 10), present), 0).item() == 1.0
 
@@ -80,10 +95,12 @@ def test_a_missing_target_may_be_no_number() -> None:
 def test_the_loss_sees_the_centre_of_a_chunk_with_context() -> None:
     module = separator(GROUPED, context=20)
     seen = []
-    module.loss = lambda estimate, truth, mixture: (
+
+    def look(estimate: Separation, truth: Separation, mixture: Tensor) -> Tensor:
         seen.append((estimate.waveforms.shape, truth.waveforms.shape, mixture.shape))
-        or torch.zeros(1, 2)
-    )
+        return torch.zeros(1, 2)
+
+    module.loss = Told(look)
     module.training_step(batch(torch.ones(1, 3, 2, 140), torch.ones(1, 3, dtype=torch.bool)), 0)
     assert seen == [((1, 2, 2, 100), (1, 2, 2, 100), (1, 2, 100))]
 

@@ -30,13 +30,19 @@ def main(arguments: list[str]) -> None:
     inference = build.instantiate(config["inference"], where="inference")
     for song in given.songs:
         audio, rate = read(song)
-        stems = separate(
-            model, audio, sample_rate=rate, inference=inference,
-            progress=lambda done, total, song=song: print(
-                f"\r{song.name}: {done}/{total} chunks", end="", flush=True
-            ),
-        )  # fmt: skip
-        print()
+        bar = _Bar(song.name)
+        stems = separate(model, audio, sample_rate=rate, inference=inference, progress=bar)
         for name, stem in zip(targets, stems, strict=True):
             write_wav(given.out / song.stem / f"{name}.wav", stem, rate)
         print(f"written to {given.out / song.stem}")
+
+
+class _Bar:
+    """A line that counts chunks."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, done: int, total: int) -> None:
+        end = "\n" if done == total else ""
+        print(f"\r{self.name}: {done}/{total} chunks", end=end, flush=True)

@@ -1,4 +1,4 @@
-"""The test of a run: whole songs, scored beside the rows that do nothing and those that know all."""
+"""The test of a run: whole songs, scored beside rows that do nothing and rows that know all."""
 
 from __future__ import annotations
 

@@ -266,7 +266,10 @@ class Chunks:
                 out[source] = 0
                 continue
             taken = stem[::-1] if swapped[source] else stem
-            np.multiply(taken, factor[source], out=out[source], dtype=np.float32)
+            # one channel at a time, so that the second pass finds it in the cache
+            for samples, channel in zip(taken, out[source], strict=True):
+                np.copyto(channel, samples)
+                np.multiply(channel, factor[source], out=channel)
 
     def _floats(self, read: Read, source: int) -> np.ndarray:
         """A read at the stream's rate and channel count: (channels, frames) float32."""

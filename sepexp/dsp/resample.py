@@ -28,7 +28,7 @@ SMALL_PRODUCT = (
 )  # multiply-adds: up to here OpenBLAS never uses threads, and sums keep order
 
 
-class _Phases(NamedTuple):
+class Phases(NamedTuple):
     """The tables of one ratio: `tables[i]` reads from `starts[i]` in a period of the input on."""
 
     inputs: int  # samples of input a period
@@ -93,7 +93,7 @@ def resample(audio: np.ndarray, ratio: float | Fraction, frames: int) -> np.ndar
     if rows.strides[-1] != rows.itemsize:
         rows = np.ascontiguousarray(rows)
     output = np.empty((len(rows), frames), np.float32)
-    _fill(rows, output, _phases(exact))
+    _fill(rows, output, phases_of(exact))
     return output.reshape(*audio.shape[:-1], frames)
 
 
@@ -119,7 +119,7 @@ def _half(ratio: Fraction) -> int:
 
 
 @lru_cache(maxsize=32)
-def _phases(ratio: Fraction) -> _Phases:
+def phases_of(ratio: Fraction) -> Phases:
     half = _half(ratio)
     taps = 2 * half
     reads = taps + ceil(BLOCK * ratio)
@@ -138,9 +138,7 @@ def _phases(ratio: Fraction) -> _Phases:
             phase = output * ratio.numerator % ratio.denominator
             table[begin : begin + taps, output - first] = kernel[phase]
         tables.append(table)
-    return _Phases(
-        inputs, outputs, taps, tuple(whole[first] for first in edges[:-1]), tuple(tables)
-    )
+    return Phases(inputs, outputs, taps, tuple(whole[first] for first in edges[:-1]), tuple(tables))
 
 
 def _kernel(ratio: Fraction, half: int) -> np.ndarray:
@@ -159,7 +157,7 @@ def _window() -> tuple[np.ndarray, np.ndarray]:
     return place, np.i0(KAISER_BETA * np.sqrt(1 - place**2)) / np.i0(KAISER_BETA)
 
 
-def _fill(rows: np.ndarray, output: np.ndarray, phases: _Phases) -> None:
+def _fill(rows: np.ndarray, output: np.ndarray, phases: Phases) -> None:
     """Whole groups of periods straight into the output, then the rest by way of a padded copy."""
     channels, frames = output.shape
     reads = max(
@@ -187,7 +185,7 @@ def _fill(rows: np.ndarray, output: np.ndarray, phases: _Phases) -> None:
         output[:, done * phases.outputs :] = scratch.reshape(channels, -1)[:, :rest]
 
 
-def _multiply(rows: np.ndarray, output: np.ndarray, phases: _Phases) -> None:
+def _multiply(rows: np.ndarray, output: np.ndarray, phases: Phases) -> None:
     """Shape: rows (channels, samples), long enough, output (channels, groups, height, outputs)."""
     channels, groups, height, outputs = output.shape
     period = phases.inputs * rows.itemsize

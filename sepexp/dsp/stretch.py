@@ -31,13 +31,13 @@ ONSET_PAST, ONSET_NOW = 16, 3  # blocks: an attack is 4 ms that outdo the 23 ms 
 ONSET_RISE = 4  # ... by this factor in power
 ONSET_HEEDED = 0.3  # of an attack: losing less is not worth the wait
 
-_NEARNESS = 1 - 0.25 * np.linspace(-1, 1, 2 * (SEARCH // DECIMATION) + 1, dtype=np.float32) ** 2
-_FADE = ((np.arange(OVERLAP) + 0.5) / OVERLAP).astype(np.float32)
+NEARNESS = 1 - 0.25 * np.linspace(-1, 1, 2 * (SEARCH // DECIMATION) + 1, dtype=np.float32) ** 2
+FADE = ((np.arange(OVERLAP) + 0.5) / OVERLAP).astype(np.float32)
 
 
 def frames_needed(frames: int, tempo: float) -> int:
     """How many input samples `stretch` reads for `frames` output samples."""
-    hop = _hop(tempo)
+    hop = hop_length(tempo)
     if tempo == 1 or frames <= 0:
         return max(frames, 0)
     last = (ceil(frames / hop) - 1) * hop
@@ -67,14 +67,14 @@ def stretch(audio: np.ndarray, tempo: float, frames: int) -> np.ndarray:
         return np.array(audio[..., :frames], dtype=np.float32, order="C")
     rows = np.asarray(audio[..., :needed], dtype=np.float32).reshape(-1, needed)
     output = np.empty((len(rows), frames), np.float32)
-    _splice(rows, output, _plan(rows, tempo, frames), _hop(tempo))
+    _splice(rows, output, _plan(rows, tempo, frames), hop_length(tempo))
     return output.reshape(*audio.shape[:-1], frames)
 
 
 def frames_needed_for(frames: int, *, tempo: float, semitones: float) -> int:
     """How many input samples `change` reads for `frames` output samples."""
-    pitch = _pitch(semitones)
-    return frames_needed(resample.frames_needed(frames, pitch), _tempo_before(pitch, tempo))
+    pitch = pitch_ratio(semitones)
+    return frames_needed(resample.frames_needed(frames, pitch), stretch_tempo(pitch, tempo))
 
 
 def change(audio: np.ndarray, *, tempo: float, semitones: float, frames: int) -> np.ndarray:
@@ -88,13 +88,14 @@ def change(audio: np.ndarray, *, tempo: float, semitones: float, frames: int) ->
     Raises:
         UserError: the input is too short, or the stretch that is needed not between 0.25 and 4.
     """
-    pitch = _pitch(semitones)
+    pitch = pitch_ratio(semitones)
     longer = resample.frames_needed(frames, pitch)
-    stretched = stretch(audio, _tempo_before(pitch, tempo), longer)
+    stretched = stretch(audio, stretch_tempo(pitch, tempo), longer)
     return stretched if pitch == 1 else resample.resample(stretched, pitch, frames)
 
 
-def _pitch(semitones: float) -> Fraction:
+def pitch_ratio(semitones: float) -> Fraction:
+    """The rational ratio of `semitones`."""
     if not (-24 <= semitones <= 24):
         raise UserError(
             f"A pitch change of {semitones} semitones came; it must lie between -24 and 24."
@@ -102,13 +103,13 @@ def _pitch(semitones: float) -> Fraction:
     return resample.fraction(2 ** (semitones / 12))
 
 
-def _tempo_before(pitch: Fraction, tempo: float) -> float:
+def stretch_tempo(pitch: Fraction, tempo: float) -> float:
     """What the stretch does; nothing where resampling alone is right to 0.1 ms a second."""
     before = tempo / float(pitch)
     return 1.0 if abs(before - 1) < 1e-4 else before
 
 
-def _hop(tempo: float) -> int:
+def hop_length(tempo: float) -> int:
     """The length of a hop; shortest where half of it is cross-fade."""
     if not (0.25 <= tempo <= 4):
         raise UserError(
@@ -117,6 +118,13 @@ def _hop(tempo: float) -> int:
         )
     free = round(DRIFT / max(abs(tempo - 1), 1e-3))
     return min(HOP, max(2 * OVERLAP, free))
+
+
+def due_starts(tempo: float, frames: int) -> list[int]:
+    """Where in the input each hop but the first should begin for its middle to be on time."""
+    step = hop_length(tempo)
+    ahead = max(-DRIFT, min(DRIFT, step * (tempo - 1))) / 2
+    return [round(hop * step * tempo + ahead) for hop in range(1, ceil(frames / step))]
 
 
 def _plan(rows: np.ndarray, tempo: float, frames: int) -> list[int]:
@@ -128,11 +136,10 @@ def _plan(rows: np.ndarray, tempo: float, frames: int) -> list[int]:
     inverse = 1 / norm
     before = _onsets(mono, len(coarse))  # attacks up to the start of a cross-fade ...
     after = before[width:]  # ... and up to its end
-    step = _hop(tempo)
-    ahead = max(-DRIFT, min(DRIFT, step * (tempo - 1))) / 2  # the middle of a hop shall be on time
+    step = hop_length(tempo)
     starts = [0]
-    for hop in range(1, ceil(frames / step)):
-        natural, due = starts[-1] + step, round(hop * step * tempo + ahead)
+    for due in due_starts(tempo, frames):
+        natural = starts[-1] + step
         if abs(natural - due) < IDLE:
             starts.append(natural)
             continue
@@ -142,7 +149,7 @@ def _plan(rows: np.ndarray, tempo: float, frames: int) -> list[int]:
         match = np.correlate(coarse[low : high + width - 1], coarse[begin : begin + width])
         match *= inverse[low:high]
         match += FLOOR * norm[begin]  # all is in units of the template's norm
-        match *= _NEARNESS
+        match *= NEARNESS
         lost = 0.0
         if before[min(low, begin)] < after[max(high, begin)]:
             # A jump should neither lose nor repeat an attack; going on without one does neither.
@@ -230,7 +237,7 @@ def _splice(rows: np.ndarray, output: np.ndarray, starts: list[int], hop: int) -
     old = windows[:, begins[:-1] + hop]
     faded = windows[:, begins[1:]]
     faded -= old
-    faded *= _FADE
+    faded *= FADE
     faded += old
     frames = output.shape[1]
     for index, start in enumerate(starts):

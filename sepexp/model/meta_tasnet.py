@@ -21,6 +21,8 @@ from sepexp.nn.generated import GeneratedConv, GeneratedNorm, Generator
 from sepexp.nn.tasnet import make_mask
 from sepexp.separation import Separation
 
+CHECKED = "golden counts"
+
 
 class MetaTasNet(nn.Module):
     """Stages at 8, 16 and 32 kHz; each masks its latent and hands it to the next one.
@@ -116,7 +118,7 @@ class MetaTasNet(nn.Module):
 
     @torch.no_grad()
     def prepare(self, tracks: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Take the spectrogram branches' mean and deviation for each bin from the training songs."""
+        """Take the spectrogram branches' mean and deviation of each bin from training songs."""
         for index, stage in enumerate(self.stages):
             if stage.encoder.spectrogram is None:
                 continue

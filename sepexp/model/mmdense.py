@@ -26,6 +26,8 @@ from sepexp.nn.per_target import PerTarget
 from sepexp.nn.wiener import Wiener
 from sepexp.separation import Separation
 
+CHECKED = "golden counts"
+
 PLACES = ("after", "before", "parallel")
 
 

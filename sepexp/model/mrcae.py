@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from sepexp.errors import UserError
 from sepexp.separation import Separation
 
+CHECKED = "closed-form counts; filter counts are a choice, the paper gives none"
+
 
 class MRCAE(nn.Module):
     """An auto-encoder on frames of 1025 raw samples, overlapped under a Hann window.

@@ -19,6 +19,8 @@ from sepexp.nn.bin_statistics import bin_statistics
 from sepexp.nn.wiener import Wiener
 from sepexp.separation import Separation
 
+CHECKED = "golden counts; same weights, same output as openunmix; Wiener filter against norbert"
+
 
 class OpenUnmix(nn.Module):
     """Magnitudes by one BLSTM network per target, waveforms by the Wiener filter.

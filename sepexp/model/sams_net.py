@@ -22,6 +22,8 @@ from sepexp.nn.per_target import PerTarget
 from sepexp.nn.wiener import Wiener
 from sepexp.separation import Separation
 
+CHECKED = "a reconstruction: no public layer table"
+
 
 class SamsNet(nn.Module):
     """Masks by one network of sliced attention per target, on standardised log magnitudes.

@@ -15,6 +15,8 @@ from sepexp.errors import UserError
 from sepexp.nn.tasnet import ChannelNorm, make_mask
 from sepexp.separation import Separation
 
+CHECKED = "golden counts"
+
 
 class TasNet(nn.Module):
     """Frames of unit norm, non-negative weights on a basis, masks from LSTMs, a linear synthesis.

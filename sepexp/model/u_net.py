@@ -21,6 +21,8 @@ from sepexp.nn.u_net import UNet
 from sepexp.nn.wiener import Wiener
 from sepexp.separation import Separation
 
+CHECKED = "golden and per-block counts"
+
 
 class SpectrogramUNet(nn.Module):
     """Masks or magnitudes from a U-Net on the mixture's magnitude, scaled to a maximum of one.

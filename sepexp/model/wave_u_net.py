@@ -21,6 +21,8 @@ from sepexp.nn.residual import insert_residual
 from sepexp.nn.wavelet import dwt, idwt
 from sepexp.separation import Separation
 
+CHECKED = "golden counts, published lengths (147443 -> 16389)"
+
 
 class WaveUNet(nn.Module):
     """Convolutions and plain decimation down, interpolation and convolutions up, skips by name.
@@ -28,8 +30,9 @@ class WaveUNet(nn.Module):
     With `padding: valid` nothing is padded: the network reads `context` samples more on each side
     than it estimates (65527 with 12 levels), upsampling makes 2n - 1 samples of n, and crops stay
     symmetric; a segment whose estimates don't fill the layers' arithmetic (16389 samples, 4096 more
-    for each further frame) reads zeros at its right end. With `padding: same` zeros fill the edges, as in the paper's M1 and M2. Unlike the
-    official code, the residual target isn't clipped to [-1, 1] at test time.
+    for each further frame) reads zeros at its right end. With `padding: same` zeros fill the edges,
+    as in the paper's M1 and M2. Unlike the official code, the residual target isn't clipped to
+    [-1, 1] at test time.
 
     The papers of three extensions leave sizes open; these are our choices. Conditioning: one
     network is asked for one target after another by a one-hot label, which multiplies the

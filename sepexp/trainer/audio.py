@@ -38,7 +38,7 @@ class AudioExamples(Callback):
         self,
         trainer: lightning.Trainer,
         pl_module: Any,
-        outputs: Mapping[str, Any] | None,
+        outputs: Any,
         batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
@@ -103,8 +103,8 @@ def _log(
     elif isinstance(logger, WandbLogger):
         import wandb
 
-        audio = {
+        sounds = {
             f"{name}/{key}": wandb.Audio(audio.T.clip(-1, 1), sample_rate=rate)
             for key, audio in arrays.items()
         }
-        logger.experiment.log(audio | {f"{name}/spectrograms": wandb.Image(picture)})
+        logger.experiment.log(sounds | {f"{name}/spectrograms": wandb.Image(picture)})

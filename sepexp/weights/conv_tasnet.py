@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from sepexp.errors import UserError
+from sepexp.weights.order import DEMUCS as DEMUCS_TARGETS
+from sepexp.weights.order import places, reorder
 
 # each layout: (pattern of their key, our key); \1 is the block's number
 BLOCK = r"masks.blocks.\1."
@@ -51,15 +53,19 @@ DEMUCS = [
 ]
 
 
-def convert(state: Mapping[str, Tensor], *, channels: int) -> dict[str, Tensor]:
+def convert(
+    state: Mapping[str, Tensor], *, channels: int, targets: Sequence[str]
+) -> dict[str, Tensor]:
     """The state dict of `sepexp.model.conv_tasnet.ConvTasNet` from a public one.
 
     Args:
         state: In the layout of demucs 1 or 2, torchaudio or Asteroid; which one shows in its keys.
         channels: Of the audio: demucs keeps them in one matrix with the samples.
+        targets: Names in the model's order. Those of demucs have names; torchaudio's and
+            Asteroid's speakers are just first and second.
 
     Raises:
-        UserError: A key belongs to none of these layouts.
+        UserError: A key belongs to none of these layouts; other targets than in demucs.
     """
     keys = set(state)
     if any(key.startswith("mask_generator.") for key in keys):
@@ -80,6 +86,8 @@ def convert(state: Mapping[str, Tensor], *, channels: int) -> dict[str, Tensor]:
             value = value.unflatten(0, (channels, -1)).permute(2, 0, 1).contiguous()
         elif ".gamma" in key or ".beta" in key:
             value = value.flatten()
+        elif name == "masks.head.weight":
+            value = reorder(value, places(DEMUCS_TARGETS, targets), dim=0)
         converted[name] = value
     return converted
 

@@ -9,6 +9,7 @@ from sepexp.metric import bsseval_filters
 from sepexp.metric.bsseval_correlations import correlations
 from sepexp.metric.bsseval_filters import (
     RIDGE,
+    Inverse,
     block_levinson,
     distortion_filters,
     solve_block_toeplitz,
@@ -40,9 +41,37 @@ def signals() -> tuple[np.ndarray, np.ndarray]:
 def test_recursion_equals_a_dense_solve(signals: tuple) -> None:
     table = lags(*signals)
     gram, right = table[None, ..., :4], table[None, ..., 4:]
-    ours = block_levinson(gram, right, RIDGE)[0].reshape(TAPS * 4, 4)
+    ours = Inverse(*block_levinson(gram, RIDGE))(right)[0].reshape(TAPS * 4, 4)
     theirs = np.linalg.solve(dense(gram[0]), right[0].reshape(TAPS * 4, 4))
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
+def test_predictors_do_what_they_promise(signals: tuple) -> None:
+    gram = lags(*signals)[None, ..., :4]
+    forward, backward, forward_inverse, backward_inverse = block_levinson(gram, 0.0)
+    matrix = dense(gram[0])
+    ahead, behind = (matrix @ x[0].reshape(TAPS * 4, 4) for x in (forward, backward))
+    np.testing.assert_allclose(ahead[:4], np.linalg.inv(forward_inverse[0]), rtol=1e-9)
+    np.testing.assert_allclose(behind[-4:], np.linalg.inv(backward_inverse[0]), rtol=1e-9)
+    # energies are about 2000
+    np.testing.assert_allclose(ahead[4:], 0, atol=1e-9)
+    np.testing.assert_allclose(behind[:-4], 0, atol=1e-9)
+
+
+def test_one_refinement_repairs_a_rough_inverse(
+    signals: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = lags(*signals)
+    expected = distortion_filters(table, 2, 1)
+
+    class Rough(Inverse):
+        def __call__(self, right: np.ndarray) -> np.ndarray:
+            return super().__call__(right) * (1 + 1e-7)
+
+    monkeypatch.setattr(bsseval_filters, "Inverse", Rough)
+    ours = distortion_filters(table, 2, 1)
+    assert ours.certified
+    np.testing.assert_allclose(ours.every, expected.every, atol=1e-12)
 
 
 def test_batch_equals_its_items(signals: tuple) -> None:
@@ -88,10 +117,11 @@ def test_uncertified_systems_go_to_the_dense_solve(
     table = lags(*signals)
     expected = distortion_filters(table, 2, 1)
 
-    def diverge(gram: np.ndarray, right: np.ndarray, ridge: float) -> np.ndarray:
-        return np.full_like(right, 1e30)
+    class Diverged(Inverse):
+        def __call__(self, right: np.ndarray) -> np.ndarray:
+            return np.full_like(right, 1e30)
 
-    monkeypatch.setattr(bsseval_filters, "block_levinson", diverge)
+    monkeypatch.setattr(bsseval_filters, "Inverse", Diverged)
     ours = distortion_filters(table, 2, 1)
     assert not ours.certified
     np.testing.assert_allclose(ours.every, expected.every, atol=1e-12)
