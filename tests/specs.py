@@ -220,5 +220,6 @@ MODELS: list[ModelSpec] = [
     ModelSpec("decoupled_small", ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]")),
     # --- modern
     # --- other
+    ModelSpec("band_mask", ("model.n_fft=256", "model.hop=128", "model.bands=16", "model.width=4", "model.dilations=[[1,1],[2,1]]"), parameters=30008),
 ]
 # fmt: on

@@ -10,13 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sepexp import audio
+from sepexp.data.convert import FULL_SCALE, Scratch, adapt, to_int16_range
 from sepexp.data.sampling import UNIFORMS, Dice, Pick, Sampling, Songs
 from sepexp.data.track import Track
 from sepexp.dsp import resample
 from sepexp.errors import UserError
-
-FULL_SCALE = np.float32(2.0**-15)  # of int16
 
 
 class Example(NamedTuple):
@@ -122,6 +120,7 @@ class Chunks:
         self.dtype = np.dtype(np.float32) if finished else self._raw
         self.numbers = augmentation.shipped if finished else (*augmentation.shipped, "scale")
         self._dice = Dice(seed)
+        self._scratch = Scratch(), Scratch()
         self._warn_of_short_songs()
 
     def __len__(self) -> int:
@@ -205,17 +204,25 @@ class Chunks:
         room.present[row] = self.songs.present[songs, range(len(songs))]
         for name in self.augmentation.shipped:
             room.numbers[name][row] = plan.numbers[name]
-        stems: list[np.ndarray | None] = []
-        scale = np.ones(len(self.sources), np.float32)
-        for source, present in enumerate(room.present[row]):
-            stem, scale[source] = self._stem(plan, source) if present else (None, 1)
-            stems.append(stem)
+        factor = np.ones(len(self.sources), np.float32)
+        swapped = np.zeros(len(self.sources), np.bool_)
         if self.finished:
-            self._finish(stems, scale, plan.numbers, room.stems[row])
-            return
-        room.numbers["scale"][row] = scale
-        for stem, out in zip(stems, room.stems[row], strict=True):
-            out[:] = 0 if stem is None else stem
+            factor, swapped = self.augmentation.fold(factor, swapped, plan.numbers)
+        for source, out in enumerate(room.stems[row]):
+            if not room.present[row, source]:
+                out[:] = 0
+                continue
+            stem, scale = self._stem(plan, source)
+            factor[source] *= scale
+            if not self.finished:
+                out[:] = stem
+                continue
+            # one channel at a time, so that the second pass finds it in the cache
+            for samples, channel in zip(stem[::-1] if swapped[source] else stem, out, strict=True):
+                np.copyto(channel, samples)
+                np.multiply(channel, factor[source], out=channel)
+        if not self.finished:
+            room.numbers["scale"][row] = factor
 
     def _own(self, at: Any, purpose: str, needed: Sequence[int]) -> list[Read]:
         uniforms = at(purpose).random((len(needed), UNIFORMS)).tolist()
@@ -232,7 +239,11 @@ class Chunks:
         return Read(pick.song, self.songs.start(pick, frames, self.context), frames)
 
     def _stem(self, plan: Plan, source: int) -> tuple[np.ndarray, np.float32]:
-        """One stem in the stream's raw type, a view of the song where that is enough; its scale."""
+        """One stem and its scale; valid until the next one is asked for.
+
+        A view of the song where nothing is to be done, else floats: whole numbers in the range of
+        int16 where the stream is int16.
+        """
         read, second = plan.reads[source], plan.seconds[source]
         tempo, semitones = float(plan.tempo[source]), float(plan.semitones[source])
         track = self.tracks[read.song]
@@ -240,44 +251,29 @@ class Chunks:
         adapted = track.rate != self.sample_rate or track.channels not in (1, self.channels)
         if not changed and not adapted and second is None and track.dtype == self._raw:
             stem = self._window(track, source, read.start, read.frames)
-            scale = FULL_SCALE if self._raw == np.int16 else np.float32(1)
-            return np.broadcast_to(stem, (self.channels, read.frames)), scale
-        stem = self._floats(read, source)
+            if len(stem) != self.channels:
+                stem = np.broadcast_to(stem, (self.channels, read.frames))
+            return stem, FULL_SCALE if self._raw == np.int16 else np.float32(1)
+        stem = self._floats(read, source, 0)
         if second is not None:
-            stem = stem + plan.levels[source] * self._floats(second, source)
+            other = self._floats(second, source, 1)
+            other *= plan.levels[source]
+            stem += other
         if changed:
             stem = self.augmentation.change(
                 stem, tempo=tempo, semitones=semitones, frames=self.length
             )
-        return _scaled(stem) if self._raw == np.int16 else (stem, np.float32(1))
+        return (stem, to_int16_range(stem)) if self._raw == np.int16 else (stem, np.float32(1))
 
-    def _finish(
-        self,
-        stems: Sequence[np.ndarray | None],
-        scale: np.ndarray,
-        numbers: dict[str, np.ndarray],
-        out: np.ndarray,
-    ) -> None:
-        """Floats, gains and channel swaps in one pass from the song's memory to the batch's."""
-        untouched = np.zeros(len(stems), np.bool_)
-        factor, swapped = self.augmentation.fold(scale, untouched, numbers)
-        for source, stem in enumerate(stems):
-            if stem is None:
-                out[source] = 0
-                continue
-            taken = stem[::-1] if swapped[source] else stem
-            # one channel at a time, so that the second pass finds it in the cache
-            for samples, channel in zip(taken, out[source], strict=True):
-                np.copyto(channel, samples)
-                np.multiply(channel, factor[source], out=channel)
-
-    def _floats(self, read: Read, source: int) -> np.ndarray:
-        """A read at the stream's rate and channel count: (channels, frames) float32."""
+    def _floats(self, read: Read, source: int, scratch: int) -> np.ndarray:
+        """A read at the stream's rate and channel count: (channels, frames) float32, writable."""
         track = self.tracks[read.song]
         ratio = Fraction(track.rate, self.sample_rate)
         start = int(read.start * ratio) - resample.margin(ratio)
         raw = self._window(track, source, start, resample.frames_needed(read.frames, ratio))
-        stem = resample.resample(audio.as_float(raw), ratio, read.frames)
+        stem = self._scratch[scratch].floats(raw)
+        if ratio != 1:
+            stem = resample.resample(stem, ratio, read.frames)
         return adapt(stem, self.channels)
 
     def _window(self, track: Track, source: int, start: int, frames: int) -> np.ndarray:
@@ -304,29 +300,3 @@ class Chunks:
                 "(data.segment sets the length)",
                 stacklevel=3,
             )
-
-
-def adapt(stem: np.ndarray, channels: int) -> np.ndarray:
-    """Repeat a mono signal, average any other that has another number of channels.
-
-    Shape:
-        stem: (their channels, samples) -> (channels, samples).
-    """
-    if len(stem) == channels:
-        return stem
-    return np.repeat(stem.mean(axis=0, keepdims=True, dtype=np.float32), channels, axis=0)
-
-
-def _scaled(stem: np.ndarray) -> tuple[np.ndarray, np.float32]:
-    """Floats as int16 with a scale of their own, so that nothing clips.
-
-    The scale is a power of two, exact in every precision that a run may use.
-    """
-    peak = float(np.abs(stem).max(initial=0))
-    if peak == 0:
-        return np.zeros(stem.shape, np.int16), FULL_SCALE
-    exponent = int(np.frexp(peak)[1])
-    if np.rint(np.ldexp(peak, 15 - exponent)) > 32767:
-        exponent += 1
-    scaled = stem * np.float32(2.0 ** (15 - exponent))
-    return np.rint(scaled, out=scaled).astype(np.int16), np.float32(2.0 ** (exponent - 15))

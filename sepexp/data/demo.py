@@ -30,7 +30,7 @@ from sepexp.data.synth_tone import ramp
 from sepexp.data.synth_voice import play_vocals
 from sepexp.errors import UserError
 
-VERSION = 2
+VERSION = 3
 RATE = 44100
 SPLITS = ("train", "valid", "test")
 SONGS_EACH = 100_000
@@ -65,13 +65,13 @@ def render_song(seed: int, seconds: float, rate: int = RATE) -> Stems:
     score = draw_score(plan, seconds)
     response = room(desk, rate, seconds=float(desk.uniform(0.5, 0.9)), bright=7000.0)
     wet = {
-        "vocals": float(desk.uniform(0.06, 0.2)),
+        "vocals": float(desk.uniform(0.05, 0.16)),
         "drums": float(desk.uniform(0.04, 0.15)),
         "bass": float(desk.uniform(0.02, 0.05)),
-        "other": float(desk.uniform(0.08, 0.25)),
+        "other": float(desk.uniform(0.06, 0.2)),
     }
     levels = {
-        "vocals": float(desk.uniform(-0.5, 1.5)),
+        "vocals": float(desk.uniform(0.0, 2.0)),
         "drums": float(desk.uniform(-2.0, 1.5)),
         "bass": float(desk.uniform(-2.0, 1.0)),
         "other": float(desk.uniform(-1.5, 1.0)),

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sepexp import audio
 from sepexp.data.batch import Batch, Whole, floats, nothing
-from sepexp.data.chunks import Chunks, adapt
+from sepexp.data.chunks import Chunks
+from sepexp.data.convert import adapt
 from sepexp.data.loader import Loader
 from sepexp.data.sampling import Sampling
 from sepexp.data.track import Corpus, Track

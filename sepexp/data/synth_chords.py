@@ -70,7 +70,7 @@ def _draw_part(rng: np.random.Generator, broken: bool | None) -> Part:
         roll=ROLLS[int(rng.integers(len(ROLLS)))],
         centre=int(rng.integers(72, 80) if broken else rng.integers(59, 67)),
         gain=0.6 if broken else 1.0,
-        side=float(rng.choice([-1.0, 1.0]) * rng.uniform(0.2, 0.75)),
+        side=float(rng.choice([-1.0, 1.0]) * rng.uniform(0.4, 1.1)),
         hold=float(0.96 if held else rng.uniform(0.45, 0.9)),
         wobble=float(rng.choice([0.0, rng.uniform(0.1, 0.3)])),
         colour=float(rng.uniform(0.6, 1.5)),
@@ -88,8 +88,10 @@ def _play_part(
         key = (note, int(round(length * rate / 64.0)) * 64)
         if key not in cache:
             cache[key] = _tone(rng, part, note, key[1], rate)
-        spread = float(np.clip(part.side + 0.1 * ((note * 5) % 12 - 5.5), -0.95, 0.95))
-        place(track, cache[key], max(0, int(begin * rate)), gain * part.gain * pan(spread))
+        # No note stands in the middle, which belongs to the voice; neighbours stand on both sides.
+        lean = part.side * ((note * 5) % 12 - 5.5)
+        where = pan(float(np.sign(lean) * (0.35 + 0.09 * abs(lean))))
+        place(track, cache[key], max(0, int(begin * rate)), gain * part.gain * where)
 
     voicing: list[int] = []
     for bar in bars:

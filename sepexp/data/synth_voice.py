@@ -70,14 +70,14 @@ def play_vocals(rng: np.random.Generator, score: Score, rate: int) -> Array:
     """Sings the song: a centred lead, in some a quieter harmony in the chorus; (2, samples)."""
     track = np.zeros((2, int(round(score.seconds * rate))), dtype=np.float32)
     voice = _draw_voice(rng)
-    harmony = bool(rng.random() < 0.4)
+    harmony = bool(rng.random() < 0.3)
     sides = (float(rng.uniform(-0.7, -0.3)), float(rng.uniform(0.3, 0.7)))
     table = _glottal_table(voice.tilt)
     for number, phrase in enumerate(draw_melody(rng, score, voice.centre)):
         _sing_onto(rng, track, phrase, voice, table, 1.0, 0.0, rate)
         if harmony and phrase.chorus:
             second = _harmony(phrase, score)
-            _sing_onto(rng, track, second, voice, table, 0.35, sides[number % 2], rate)
+            _sing_onto(rng, track, second, voice, table, 0.25, sides[number % 2], rate)
     return track
 
 
@@ -89,7 +89,7 @@ def _draw_voice(rng: np.random.Generator) -> Voice:
         tilt=float(rng.uniform(0.75, 1.25)),
         breath=float(rng.uniform(0.01, 0.06)),
         vibrato_rate=float(rng.uniform(5.0, 6.2)),
-        vibrato_depth=float(rng.uniform(0.3, 0.7)),
+        vibrato_depth=float(rng.uniform(0.35, 0.75)),
         glide=float(rng.uniform(0.05, 0.12)),
         scoop=float(rng.uniform(0.5, 2.0)),
         upper=(float(rng.uniform(3200.0, 3600.0)), float(rng.uniform(4100.0, 4700.0))),

@@ -23,8 +23,11 @@ def stft(waveform: Tensor, window: Tensor, hop: int, *, center: bool = True) -> 
         flat = waveform.reshape(-1, samples)
         flat = flat if flat.dtype == torch.float64 else flat.float()
         if center:
-            mode = "reflect" if samples > n_fft // 2 else "constant"
-            flat = F.pad(flat, (n_fft // 2, n_fft // 2), mode=mode)
+            # a last frame that fades out before the signal ends would make the inverse divide by
+            # its window's tail, and a masked spectrum click there
+            end = n_fft // 2 + (-samples % hop if 4 * hop > n_fft else 0)
+            mode = "reflect" if samples > end else "constant"
+            flat = F.pad(flat, (n_fft // 2, end), mode=mode)
         spectrum = torch.stft(
             flat, n_fft, hop, window=window.to(flat.dtype), center=False, return_complex=True
         )

@@ -65,7 +65,7 @@ def _full_precision(device: str) -> Iterator[None]:
 
 
 def _stretch(audio: Tensor, tempos: list[float], frames: list[int]) -> Tensor:
-    """Shape: (items, channels, samples) -> (items, channels, max(frames)); the rest is undefined."""
+    """Shape: (items, channels, samples) -> (items, channels, longest of frames)."""
     steps = torch.tensor([stretch.hop_length(tempo) for tempo in tempos], device=audio.device)
     starts = _plan(audio, tempos, frames, steps)
     place = torch.arange(max(frames), device=audio.device)
@@ -179,7 +179,7 @@ def _norm(signal: Tensor, width: int) -> Tensor:
 
 
 def _onsets(mono: Tensor, count: int, length: Tensor) -> Tensor:
-    """Attacks before each decimated sample. Shape: (items, samples), (items, 1) -> (items, count)."""
+    """Attacks before each decimated sample. Shape: (items, samples) -> (items, count)."""
     block, past, now = stretch.ONSET_BLOCK, stretch.ONSET_PAST, stretch.ONSET_NOW
     blocks = (length - 1) // block  # that each item's own length holds
     used = (mono.shape[1] - 1) // block * block
@@ -203,7 +203,7 @@ def _rise(signal: Tensor, blocks: Tensor) -> Tensor:
 
 
 def _resample(audio: Tensor, pitches: list[Fraction], frames: int) -> Tensor:
-    """Items of one ratio together. Shape: (items, channels, samples) -> (items, channels, frames)."""
+    """One ratio at a time. Shape: (items, channels, samples) -> (items, channels, frames)."""
     output = audio.new_empty(audio.shape[0], audio.shape[1], frames)
     for pitch in sorted(set(pitches)):
         items = [item for item, other in enumerate(pitches) if other == pitch]

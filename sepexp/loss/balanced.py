@@ -22,6 +22,7 @@ class VolumeBalanced(nn.Module):
         super().__init__()
         self.loss = loss
         self.needs_spectra = getattr(loss, "needs_spectra", False)
+        self.needs_waveforms = getattr(loss, "needs_waveforms", True)
 
     def forward(self, estimate: Separation, truth: Separation, mixture: Tensor) -> Tensor:
         """(batch, targets)."""

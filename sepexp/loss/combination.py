@@ -26,6 +26,7 @@ class Combination(nn.Module):
         super().__init__()
         self.loss, self.most = loss, most
         self.needs_spectra = getattr(loss, "needs_spectra", False)
+        self.needs_waveforms = getattr(loss, "needs_waveforms", True)
 
     def forward(self, estimate: Separation, truth: Separation, mixture: Tensor) -> Tensor:
         """(batch, targets)."""

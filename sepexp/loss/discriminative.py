@@ -22,6 +22,7 @@ class Discriminative(nn.Module):
     """
 
     needs_spectra = True
+    needs_waveforms = False
 
     def __init__(self, *, gamma: float, divergence: bool) -> None:
         super().__init__()

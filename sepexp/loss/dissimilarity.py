@@ -31,6 +31,7 @@ class Dissimilarity(nn.Module):
     """
 
     needs_spectra = True
+    needs_waveforms = False
     own: Tensor
     away: Tensor
 

@@ -27,6 +27,7 @@ class ExpectedError(nn.Module):
     """
 
     needs_spectra = True
+    needs_waveforms = False
 
     def __init__(self, *, power: int) -> None:
         super().__init__()

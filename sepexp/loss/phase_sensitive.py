@@ -20,6 +20,7 @@ class PhaseSensitive(nn.Module):
     """
 
     needs_spectra = True
+    needs_waveforms = False
 
     def forward(self, estimate: Separation, truth: Separation, mixture: Tensor) -> Tensor:
         """(batch, targets)."""

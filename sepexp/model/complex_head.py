@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sepexp.dsp.real_spectrum import RealSpectrum
 from sepexp.dsp.stft import STFT
+from sepexp.nn.spectra_only import spectra_only
 from sepexp.nn.u_net import UNet
 from sepexp.separation import Separation
 
@@ -43,6 +44,8 @@ class HeadedUNet(nn.Module):
         spectra: complex, real for the real spectrum (batch, targets, channels, freq, frames),
         extras: `mixture`, the mixture's spectrum, and what the head adds.
     """
+
+    waveforms_in_training = True  # False where no loss reads them
 
     def __init__(
         self,
@@ -81,8 +84,10 @@ class HeadedUNet(nn.Module):
         outputs = outputs.unflatten(1, (self.targets, self.channels, self.head.maps))
         with torch.autocast(outputs.device.type, enabled=False):  # bfloat16 has no complex numbers
             spectra, extras = self.head(outputs, spectrum[:, None])
-        waveforms = self.transform.synthesise(spectra, mixture.shape[-1])
-        return Separation(waveforms, spectra, {"mixture": spectrum, **extras})
+        extras["mixture"] = spectrum
+        if self.training and not self.waveforms_in_training:
+            return spectra_only(spectra, extras)
+        return Separation(self.transform.synthesise(spectra, mixture.shape[-1]), spectra, extras)
 
     def features(self, spectrum: Tensor) -> Tensor:
         """Compressed real and imaginary parts, or a real spectrum and its modulus, as maps."""

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sepexp.dsp.stft import STFT
+from sepexp.nn.spectra_only import spectra_only
 from sepexp.nn.wiener import Wiener
 from sepexp.separation import Separation
 
-CHECKED = "golden counts; tied decoder"
+CHECKED = "golden and per-block counts; tied decoder; masks sum to one"
 
 
 class DeepConvSep(nn.Module):
@@ -46,6 +47,8 @@ class DeepConvSep(nn.Module):
         (batch, channels, samples) -> waveforms (batch, targets, channels, samples),
         spectra: magnitudes (batch, targets, channels, freq, frames).
     """
+
+    waveforms_in_training = True  # False where no loss reads them
 
     def __init__(
         self,
@@ -90,6 +93,8 @@ class DeepConvSep(nn.Module):
         spectrum = self.stft.analyse(mixture)
         magnitude = spectrum.abs()
         magnitudes = self.masks(magnitude) * magnitude[:, None]
+        if self.training and not self.waveforms_in_training:
+            return spectra_only(magnitudes)
         waveforms = self.stft.synthesise(self.wiener(magnitudes, spectrum), mixture.shape[-1])
         return Separation(waveforms, magnitudes)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sepexp.dsp.stft import STFT
 from sepexp.nn.bin_statistics import bin_statistics
+from sepexp.nn.spectra_only import spectra_only
 from sepexp.nn.wiener import Wiener
 from sepexp.separation import Separation
 
@@ -44,6 +45,8 @@ class OpenUnmix(nn.Module):
     """
 
     branches: Sequence[Branch]
+
+    waveforms_in_training = True  # False where no loss reads them
 
     def __init__(
         self,
@@ -97,6 +100,8 @@ class OpenUnmix(nn.Module):
     def forward(self, mixture: Tensor) -> Separation:
         spectrum = self.stft.analyse(mixture)
         magnitudes = self.masks(spectrum.abs()) * spectrum.abs()[:, None]
+        if self.training and not self.waveforms_in_training:
+            return spectra_only(magnitudes)
         spectra = self.wiener(magnitudes, spectrum)
         return Separation(self.stft.synthesise(spectra, mixture.shape[-1]), magnitudes)
 

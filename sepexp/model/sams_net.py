@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from sepexp.dsp.stft import STFT
 from sepexp.nn.bin_statistics import bin_statistics
 from sepexp.nn.per_target import PerTarget
+from sepexp.nn.spectra_only import spectra_only
 from sepexp.nn.wiener import Wiener
 from sepexp.separation import Separation
 
@@ -46,6 +47,8 @@ class SamsNet(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+
+    waveforms_in_training = True  # False where no loss reads them
 
     def __init__(
         self,
@@ -96,6 +99,8 @@ class SamsNet(nn.Module):
         masks = torch.cat([masks, masks[..., -1:, :]], dim=-2)
         masks = masks.sigmoid() if self.bounded else masks.relu()
         magnitudes = masks * magnitude[:, None]
+        if self.training and not self.waveforms_in_training:
+            return spectra_only(magnitudes)
         waveforms = self.stft.synthesise(self.wiener(magnitudes, spectrum), mixture.shape[-1])
         return Separation(waveforms, magnitudes)
 

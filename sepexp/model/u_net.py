@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sepexp.dsp.stft import STFT
 from sepexp.nn.per_target import PerTarget
+from sepexp.nn.spectra_only import spectra_only
 from sepexp.nn.u_net import UNet
 from sepexp.nn.wiener import Wiener
 from sepexp.separation import Separation
@@ -47,6 +48,8 @@ class SpectrogramUNet(nn.Module):
     """
 
     volume: Tensor
+
+    waveforms_in_training = True  # False where no loss reads them
 
     def __init__(
         self,
@@ -98,8 +101,11 @@ class SpectrogramUNet(nn.Module):
         batch = mixture.shape[0]
         spectrum = self.stft.analyse(mixture)
         magnitudes = self.magnitudes(spectrum.abs())
+        extras = {"volume": self.volume.expand(batch, -1)}
+        if self.training and not self.waveforms_in_training:
+            return spectra_only(magnitudes, extras)
         waveforms = self.stft.synthesise(self.wiener(magnitudes, spectrum), mixture.shape[-1])
-        return Separation(waveforms, magnitudes, {"volume": self.volume.expand(batch, -1)})
+        return Separation(waveforms, magnitudes, extras)
 
     def magnitudes(self, mixture: Tensor) -> Tensor:
         """Mixture's magnitude (batch, channels, freq, frames) -> (batch, targets, ...)."""

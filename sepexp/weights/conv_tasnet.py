@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from sepexp.errors import UserError
-from sepexp.weights.order import DEMUCS as DEMUCS_TARGETS
-from sepexp.weights.order import places, reorder
+from sepexp.weights import order
 
 # each layout: (pattern of their key, our key); \1 is the block's number
 BLOCK = r"masks.blocks.\1."
@@ -73,8 +72,8 @@ def convert(
     if any(key.startswith("masker.") for key in keys):
         return {_rename(key, ASTEROID): value for key, value in state.items()}
     repeat = re.compile(r"separator\.network\.2\.(\d+)\.(\d+)\.")
-    places = [tuple(map(int, found.groups())) for found in map(repeat.match, keys) if found]
-    blocks = max((block for _, block in places), default=0) + 1
+    numbers = [tuple(map(int, found.groups())) for found in map(repeat.match, keys) if found]
+    blocks = max((block for _, block in numbers), default=0) + 1
     converted = {}
     for key, value in state.items():
         found = repeat.match(key)
@@ -87,7 +86,7 @@ def convert(
         elif ".gamma" in key or ".beta" in key:
             value = value.flatten()
         elif name == "masks.head.weight":
-            value = reorder(value, places(DEMUCS_TARGETS, targets), dim=0)
+            value = order.reorder(value, order.places(order.DEMUCS, targets), dim=0)
         converted[name] = value
     return converted
 
