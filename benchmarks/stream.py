@@ -236,7 +236,7 @@ class Ours:
         self.stream.prepare_data()
         self.loader = self.stream.train_dataloader()
         self.batches: Iterator[Any] = iter(self.loader)
-        self(4 * BATCH)  # every room's pages are there
+        self(BATCH * (2 if p else 4))  # every room's pages are there
 
     @property
     def children(self) -> list[int]:
@@ -376,11 +376,15 @@ def stretching(root: Path, rounds: int) -> None:
         name = f"soundfile and {kind}"
         readers: dict[str, tuple[Any, int]] = {
             "sepexp, 0 workers": (Ours(root, 0, p), BATCH),
+            "sepexp, 1 worker": (Ours(root, 1, p), 2 * BATCH),
             name: (Peer(lambda places, p=p: soundstretched(places, p), places), BATCH // 2),
         }
         rates = race(readers, rounds)
         table(f"Pitch and tempo besides, p = {p}", rates)
-        verdict(f"against {kind}", rates["sepexp, 0 workers"], rates[name], 4)
+        verdict(f"one worker against {kind}", rates["sepexp, 1 worker"], rates[name], 4)
+        for reader, _ in readers.values():
+            if isinstance(reader, Ours):
+                reader.stream.teardown()
 
 
 if __name__ == "__main__":

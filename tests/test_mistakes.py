@@ -96,7 +96,7 @@ def test_a_loss_that_is_no_number_names_step_and_songs(song_cache: Path, tmp_pat
 def songs(song_cache: Path, tmp_path: Path) -> Path:
     """A folder of songs to spoil."""
     sepexp(song_cache, "data", "prepare", *SONGS)
-    demo = next(song_cache.glob("demo-*"))
+    demo = next(song_cache.glob("demo-*/demo.json")).parent
     shutil.copytree(demo / "train", tmp_path / "songs")
     return tmp_path / "songs"
 

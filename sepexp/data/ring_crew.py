@@ -26,6 +26,16 @@ START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from sepexp.data.ring_worker import main; main(*map(int, sys.argv[2:]))"
 )
+# Several workers share the cores: each one's linear algebra stays in its own thread. And glibc
+# keeps freed arrays instead of giving their pages back, which saves a third of a pitch shift.
+SETTINGS = {
+    "SEPEXP_WORKER": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "MALLOC_TRIM_THRESHOLD_": "1073741824",
+}
 GRACE = 2.0  # seconds to finish a row before a worker is killed
 
 
@@ -165,13 +175,11 @@ def _reason(code: int | None) -> str:
 def _started(memory: int) -> Worker:
     ours, theirs = Pipe()
     arguments = [json.dumps(sys.path), str(theirs.fileno()), str(memory), str(os.getpid())]
-    # Several workers share the cores: each one's linear algebra stays in its own thread.
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     process = subprocess.Popen(
         [sys.executable, "-c", START, *arguments],
         stdin=subprocess.DEVNULL,
         pass_fds=(theirs.fileno(), memory),
-        env=os.environ | threads | {"SEPEXP_WORKER": "1"},
+        env=os.environ | SETTINGS,
     )
     theirs.close()
     return Worker(process, ours)

@@ -19,7 +19,7 @@ from sepexp.metric.bsseval_correlations import in_threads
 
 RIDGE = float(np.finfo(np.float64).eps)  # absolute, as museval adds it
 CERTIFIED = 1e-12  # largest relative residual of a column
-REFINEMENTS = 4
+REFINEMENTS = 6
 DEPENDENT = 1e-13  # channels whose normalised correlation is this close to one are multiples
 
 

@@ -210,7 +210,7 @@ class DenseUNet(nn.Module):
                 last_only=last_only,
             )
 
-        self.stem = nn.Conv2d(channels, stem, (kernel[0], kernel[1]), padding="same")
+        self.stem = SameConv(channels, stem, kernel)
         self.down, self.up_norm, self.up_conv, self.up = (nn.ModuleList() for _ in range(4))
         width, skips = stem, []
         for level in range(depth):
@@ -242,6 +242,28 @@ class DenseUNet(nn.Module):
         return maps
 
 
+class SameConv(nn.Conv2d):
+    """A convolution that keeps sizes; an even kernel reaches one further behind than before."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: Sequence[int], *, dilation: int = 1
+    ) -> None:
+        reach = [dilation * (size - 1) for size in kernel]
+        super().__init__(
+            inputs,
+            outputs,
+            (kernel[0], kernel[1]),
+            padding=(reach[0] // 2, reach[1] // 2),
+            dilation=dilation,
+        )
+        self.behind = (0, reach[1] % 2, 0, reach[0] % 2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if not any(self.behind):
+            return super().forward(maps)
+        return super().forward(F.pad(maps, self.behind))
+
+
 class DenseBlock(nn.Module):
     """Every layer reads the input and all earlier layers' features.
 
@@ -270,11 +292,10 @@ class DenseBlock(nn.Module):
             nn.Sequential(
                 nn.BatchNorm2d(inputs if index == 0 else growth),
                 nn.ReLU(),
-                nn.Conv2d(
+                SameConv(
                     inputs if index == 0 else growth,
                     growth * (layers - index),
-                    (kernel[0], kernel[1]),
-                    padding="same",
+                    kernel,
                     dilation=2**index if dilated else 1,
                 ),
             )

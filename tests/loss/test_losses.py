@@ -11,11 +11,17 @@ from torch import Tensor
 from sepexp import build
 from sepexp.cli.compose import compose, conf_dir, plain
 from sepexp.dsp.stft import STFT
+from sepexp.errors import UserError
 from sepexp.loss.combine import TargetWeights, WeightedSum
 from sepexp.loss.time import L1, MSE, NegativeSISDR
 from sepexp.separation import Separation
 
-NAMES = sorted(path.stem for path in (conf_dir() / "loss").glob("*.yaml"))
+# these read what only some models hand out; they are tried beside those models
+OF_SOME_MODELS = {"expected_error", "phase_sensitive", "volume_balanced"}
+# these reward being far from the other targets, so a little beyond the truth is better still
+BEYOND_THE_TRUTH = {"dissimilarity", "discriminative", "l1_away"}
+ALL = sorted(path.stem for path in (conf_dir() / "loss").glob("*.yaml"))
+NAMES = [name for name in ALL if name not in OF_SOME_MODELS]
 STFT_256 = STFT(n_fft=256, hop=64)
 
 
@@ -40,7 +46,13 @@ def test_keeps_batch_and_targets_and_likes_the_truth_best(name: str) -> None:
     estimate, truth, mixture = example()
     wrong, right = loss(estimate, truth, mixture), loss(truth, truth, mixture)
     assert wrong.shape == (3, 4)
-    assert (right < wrong).all()
+    assert name in BEYOND_THE_TRUTH or (right < wrong).all()
+
+
+@pytest.mark.parametrize("name", sorted(OF_SOME_MODELS))
+def test_a_loss_of_some_models_says_which(name: str) -> None:
+    with pytest.raises(UserError, match="model="):
+        make(name)(*example())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,7 @@ from torch import nn
 from sepexp import build
 from sepexp.cli.compose import compose, plain
 from sepexp.errors import UserError
-from sepexp.model.mmdense import DenseBlock, MMDense, RecurrentDenseBlock, band_bins
+from sepexp.model.mmdense import DenseBlock, MMDense, RecurrentDenseBlock, SameConv, band_bins
 
 
 def model_of(name: str, *overrides: str) -> MMDense:
@@ -124,3 +124,13 @@ def test_prepare_brings_the_input_to_unit_size() -> None:
     assert standard.mean().abs() < 0.01
     assert abs(standard.std() - 1) < 0.01
     assert torch.equal(network.scale_out, network.scale_in)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kernel", [[4, 3], [2, 1], [3, 3]])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_same_convolution(kernel: list[int], dilation: int) -> None:
+    conv = SameConv(2, 3, kernel, dilation=dilation)
+    maps = torch.randn(1, 2, 9, 11)
+    expected = nn.functional.conv2d(maps, conv.weight, conv.bias, padding="same", dilation=dilation)
+    assert torch.allclose(conv(maps), expected, atol=1e-6)
