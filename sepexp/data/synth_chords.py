@@ -182,4 +182,5 @@ def _ensemble(rng: np.random.Generator, part: Part, base: float, samples: int, r
         moving = partials(freq, opened - closed, 0.0, samples, rate, phases)
         sides.append(still + (0.25 + 0.75 * swell) * moving)
     slow = 0.12 if part.timbre == "pad" else 0.05
-    return gate(0.4 * np.stack(sides), rate, attack=slow, release=0.12)
+    both = np.asarray(0.4 * np.stack(sides), dtype=np.float32)
+    return gate(both, rate, attack=slow, release=0.12)

@@ -68,7 +68,9 @@ def convert(state: Mapping[str, Tensor], *, targets: Sequence[str]) -> dict[str,
 
 def _rename(key: str) -> str:
     found = re.match(r"stages\.(\d+)\.(.*)", key)
-    for pattern, ours in LAYOUT if found else []:
+    if found is None:
+        raise UserError(f"{key} is no key of the released Meta-TasNet")
+    for pattern, ours in LAYOUT:
         name, times = re.subn(f"^{pattern}(?=\\.|$)", ours, found[2])
         if times:
             for theirs, part in GENERATED.items():

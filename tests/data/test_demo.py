@@ -13,6 +13,7 @@ from scipy import signal
 from sepexp.data import demo, synth_bass, synth_chords, synth_drums
 from sepexp.data.demo import STEMS, Stems, demo_folder, render_song, write_demo
 from sepexp.data.synth_melody import Syllable
+from sepexp.data.synth_room import duck, make_way
 from sepexp.data.synth_score import draw_score
 from sepexp.data.synth_tone import decay, hertz, partials
 from sepexp.data.synth_voice import FORMANTS, LEAD, Voice, _glottal_table, _sing
@@ -192,6 +193,21 @@ def test_partials_equal_the_plain_sum_of_sines() -> None:
 def test_pitch_and_decay_mean_what_they_say() -> None:
     np.testing.assert_allclose(hertz([57, 69, 81]), [220.0, 440.0, 880.0])
     assert decay(RATE + 1, RATE, 1.0)[-1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_bass_steps_back_while_the_kick_sounds_and_only_then() -> None:
+    bass, kick = np.ones((2, 2 * RATE), np.float32), np.zeros((2, 2 * RATE), np.float32)
+    kick[:, RATE : RATE + RATE // 5] = np.sin(2 * np.pi * 55 * np.arange(RATE // 5) / RATE)
+    ducked = duck(bass, kick, 0.8, RATE)
+    assert ducked[:, RATE + RATE // 10].max() < 0.3
+    np.testing.assert_allclose(ducked[:, [0, RATE // 2, 2 * RATE - 1]], 1.0, atol=0.01)
+
+
+@pytest.mark.parametrize(("pitch", "fall"), [(1095.0, 6.0), (60.0, 0.1), (12000.0, 0.05)])
+def test_chords_make_way_around_one_kilohertz(pitch: float, fall: float) -> None:
+    tone = np.sin(2 * np.pi * pitch * np.arange(RATE, dtype=np.float32) / RATE)
+    left = make_way(np.stack([tone, tone]), 6.0, RATE)[:, RATE // 2 :]
+    assert -10 * np.log10(2 * (left**2).mean()) == pytest.approx(fall, abs=0.1)
 
 
 def test_layout_on_disk(tmp_path: Path) -> None:

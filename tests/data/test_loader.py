@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from fake_songs import SOURCES, FakeSong, songs
+from fake_songs import SOURCES, FakeSong, MappedSong, songs
 
 from sepexp.augmentation.chain import Augmentations
 from sepexp.augmentation.gain import Gain
@@ -298,6 +298,27 @@ def _lives(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@pytest.mark.slow
+def test_a_worker_over_sixteen_gigabytes_keeps_to_itself(tmp_path: Path) -> None:
+    frames = 2 * 10**9 // (4 * 2 * 2)
+    tracks = []
+    for number in range(8):
+        path = tmp_path / f"{number}.pcm"
+        path.touch()
+        os.truncate(path, 2 * 10**9)  # sparse
+        tracks.append(
+            MappedSong(name=path.stem, number=number, frames=frames, rate=44100, path=str(path))
+        )
+    made = chunks(tracks, examples=400, samples=44100)
+    with loader(made, workers=1) as built:
+        for _ in built:
+            pass
+        assert built._crew is not None
+        rolled = Path(f"/proc/{built._crew.workers[0].process.pid}/smaps_rollup").read_text()
+        held = int(next(x.split()[1] for x in rolled.splitlines() if x.startswith("Anonymous")))
+        assert held < 150_000  # kB; numpy alone takes some 20 MB
 
 
 @pytest.mark.parametrize("workers", [1])

@@ -32,7 +32,10 @@ FLAGS = [
     "--window-size=1200,1600",
 ]  # fmt: skip
 
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver")
+pytestmark = [
+    pytest.mark.slow,  # a starved browser takes minutes to start
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver"),
+]
 
 
 class Browser:
