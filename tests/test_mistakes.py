@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 import soundfile
 import torch
-from runs import CONV_TASNET, OPEN_UNMIX, SONGS, sepexp
+from tiny_runs import CONV_TASNET, OPEN_UNMIX, SONGS, sepexp
 
 
 def refused(cache: Path, *arguments: str) -> str:

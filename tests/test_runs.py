@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from runs import CONV_TASNET, OPEN_UNMIX, SONGS, command, environment, same, sepexp, weights
+from tiny_runs import CONV_TASNET, OPEN_UNMIX, SONGS, command, environment, same, sepexp, weights
 
 
 @pytest.fixture(scope="module")
