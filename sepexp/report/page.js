@@ -23,9 +23,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
 // Players: all versions of an excerpt start at one instant of one clock, and one of them is heard.
 // Audio comes in script files, because pages opened from a disk may not fetch.
 const waiting = new Map();
+const arrived = new Map();  // a mixture stands in several players, and is fetched once
 window.sepexpAudio = (file, data) => waiting.get(file)?.(data);
 
 function fetchAudio(file) {
+  if (!arrived.has(file)) arrived.set(file, loadScript(file));
+  return arrived.get(file);
+}
+
+function loadScript(file) {
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");
     waiting.set(file, (data) => {
@@ -33,7 +39,10 @@ function fetchAudio(file) {
       script.remove();
       resolve(Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0)).buffer);
     });
-    script.onerror = () => reject(new Error(`${file} is missing beside the page`));
+    script.onerror = () => {
+      arrived.delete(file);
+      reject(new Error(`${file} is missing beside the page`));
+    };
     script.src = file;
     document.head.append(script);
   });
@@ -73,7 +82,7 @@ class Player {
   async load() {
     context ??= new AudioContext();
     this.buffers ??= Promise.all(
-      this.files.map(async (file) => context.decodeAudioData(await fetchAudio(file))));
+      this.files.map(async (file) => context.decodeAudioData((await fetchAudio(file)).slice(0))));
     return this.buffers;
   }
 
@@ -90,6 +99,7 @@ class Player {
       await context.resume();
       this.start();
     } catch (error) {
+      this.buffers = null;
       this.clock.textContent = `can't play: ${error.message}`;
     }
     this.playButton.disabled = false;
