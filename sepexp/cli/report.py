@@ -25,7 +25,8 @@ def main(arguments: list[str]) -> None:
         parts.append(write(runs_table(records, given.metric)))
     if len(records) > 1:
         table, lines = verdict_table(judge(records, given.metric))
-        parts += [write(table), "\n".join(lines)]
+        mark = "% " if given.form == "latex" else ""  # sentences are no part of a LaTeX table
+        parts += [write(table), "\n".join(mark + line for line in lines)]
     if given.survey:
         from sepexp.report.survey import survey_tables
 
