@@ -43,7 +43,9 @@ class RealSpectrum(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             flat = waveform.reshape(-1, samples)
             flat = flat if flat.dtype == torch.float64 else flat.float()
-            padded = F.pad(flat, (side, side), mode="reflect" if samples > side else "constant")
+            # as in the STFT, no last frame fades out before the signal ends
+            end = side + (-samples % self.hop if 4 * self.hop > self.n_fft else 0)
+            padded = F.pad(flat, (side, end), mode="reflect" if samples > end else "constant")
             frames = padded.unfold(-1, self.n_fft, self.hop) * self.window.to(flat.dtype)
             spectrum = torch.fft.rfft(frames, n=2 * self.n_fft).real.mT
         return spectrum.reshape(*waveform.shape[:-1], *spectrum.shape[-2:])

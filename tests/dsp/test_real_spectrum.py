@@ -43,3 +43,12 @@ def test_half_precision_is_raised() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         spectrum = transform.analyse(torch.randn(2, 500).bfloat16())
         assert transform.synthesise(spectrum, 500).dtype == spectrum.dtype == torch.float32
+
+
+def test_a_masked_spectrum_does_not_click_at_the_end() -> None:
+    torch.manual_seed(0)
+    transform = RealSpectrum(n_fft=256, hop=128)
+    waveform = torch.randn(20, 128 * 10 - 3)
+    spectrum = transform.analyse(waveform)
+    changed = transform.synthesise(spectrum * torch.rand_like(spectrum), waveform.shape[-1])
+    assert changed[:, -16:].abs().max() < 2 * changed[:, 16:-16].abs().max()

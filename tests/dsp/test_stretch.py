@@ -86,6 +86,17 @@ def test_tones_keep_pitch_level_and_length(tempo: float, semitones: float) -> No
 
 
 @changes
+def test_two_far_tones_stay_pure(tempo: float, semitones: float) -> None:
+    """Splices fit the high tone too, although the first search cannot see it."""
+    samples = needed(tempo, semitones)
+    output = change(tone(147.0, samples) + tone(9000.0, samples), tempo, semitones)
+    power = np.abs(np.fft.rfft(output * np.hanning(FRAMES))) ** 2
+    hertz = np.fft.rfftfreq(FRAMES, 1 / RATE) / 2 ** (semitones / 12)
+    beside = np.minimum(np.abs(hertz - 147), np.abs(hertz - 9000)) > 30
+    assert power[beside].sum() < 1e-3 * power.sum()
+
+
+@changes
 def test_attacks_stay_sharp_single_and_whole(tempo: float, semitones: float) -> None:
     audio, places = bursts(needed(tempo, semitones))
     output = change(audio, tempo, semitones)
