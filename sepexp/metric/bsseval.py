@@ -142,12 +142,12 @@ def projected_energies(
         return Energies(*np.concatenate(columns, axis=-1))
     if device is None:
         lags = correlations(references, estimates, TAPS, threads)
-        filters = _filters(lags, len(references), threads, ridge)
+        filters = _filters(lags, len(references), ridge)
         return _without_broken(frame_energies(references, estimates, bounds, filters, threads))
     from sepexp.metric.bsseval_torch import torch_correlations, torch_energies
 
     lags = torch_correlations(references, estimates, TAPS, device)
-    filters = _filters(lags, len(references), threads, ridge)
+    filters = _filters(lags, len(references), ridge)
     return _without_broken(torch_energies(references, estimates, bounds, filters, device))
 
 
@@ -170,8 +170,8 @@ def decibels(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.where(denominator == 0, np.inf, values)
 
 
-def _filters(lags: np.ndarray, sources: int, threads: int, ridge: float) -> Filters:
-    filters = distortion_filters(lags, sources, threads, ridge)
+def _filters(lags: np.ndarray, sources: int, ridge: float) -> Filters:
+    filters = distortion_filters(lags, sources, ridge)
     if not filters.certified:
         warnings.warn(
             "The references are numerically singular: ISR, SIR and SAR depend on rounding here,"

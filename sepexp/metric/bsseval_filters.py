@@ -15,8 +15,6 @@ import numpy as np
 import scipy.linalg
 from numpy.lib.stride_tricks import sliding_window_view
 
-from sepexp.metric.bsseval_correlations import in_threads
-
 RIDGE = float(np.finfo(np.float64).eps)  # absolute, as museval adds it
 CERTIFIED = 1e-12  # largest relative residual of a column
 REFINEMENTS = 6
@@ -37,9 +35,7 @@ class Filters(NamedTuple):
     certified: bool
 
 
-def distortion_filters(
-    correlations: np.ndarray, sources: int, threads: int, ridge: float = RIDGE
-) -> Filters:
+def distortion_filters(correlations: np.ndarray, sources: int, ridge: float = RIDGE) -> Filters:
     """Least-squares filters of each estimate from its own reference and from all of them.
 
     Estimates with a NaN in them give NaN filters and leave the others alone.
@@ -52,10 +48,9 @@ def distortion_filters(
     blocks = [slice(first, first + channels) for first in range(0, inputs, channels)]
     own_gram = np.stack([gram[:, block, block] for block in blocks])
     own_cross = np.stack([cross[:, block, block] for block in blocks])
-    systems = [(own_gram, own_cross), (gram[None], cross[None])]
-    (own, own_certified), (every, every_certified) = in_threads(
-        lambda system: solve_block_toeplitz(*system, ridge), systems, threads
-    )
+    # one after the other: steps this small hold the interpreter, a second thread slows them down
+    own, own_certified = solve_block_toeplitz(own_gram, own_cross, ridge)
+    every, every_certified = solve_block_toeplitz(gram[None], cross[None], ridge)
     return Filters(own.transpose(1, 0, 2, 3), every[0], own_certified and every_certified)
 
 

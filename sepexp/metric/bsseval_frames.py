@@ -62,14 +62,16 @@ def frame_energies(
     longest = max(stop - start for start, stop in bounds)
     length = smooth_length(longest + taps - 1)
     if length > LONGEST_TRANSFORM:
-        spectra = _Spectra(filters, PIECE)
+        spectra = _Spectra(filters, PIECE, threads)
         columns = [
             _in_pieces(references, estimates, frame, spectra, taps, threads) for frame in bounds
         ]
         return Energies(*np.stack(columns, axis=-1))
-    spectra = _Spectra(filters, length)
-    count = max(1, TOGETHER // length)
-    groups = [bounds[first : first + count] for first in range(0, len(bounds), count)]
+    spectra = _Spectra(filters, length, threads)
+    # as many groups for every thread, so that none waits for the others at the end
+    rounds = -(-len(bounds) // (threads * max(1, TOGETHER // length)))
+    share = -(-len(bounds) // (threads * rounds))
+    groups = [bounds[first : first + share] for first in range(0, len(bounds), share)]
     parts = in_threads(
         lambda group: _by_parseval(references, estimates, group, spectra), groups, threads
     )
@@ -79,11 +81,17 @@ def frame_energies(
 class _Spectra:
     """Frequency responses: `own` (sources, inner, outer, freq), `every` (freq, outer, inner)."""
 
-    def __init__(self, filters: Filters, length: int) -> None:
+    def __init__(self, filters: Filters, length: int, threads: int) -> None:
         self.length = length
         self.own = np.fft.rfft(np.moveaxis(filters.own, 0, -1), n=length)
-        every = np.fft.rfft(np.moveaxis(filters.every, 0, -1), n=length)
-        self.every = np.ascontiguousarray(every.transpose(2, 1, 0))
+        inputs = filters.every.shape[1]
+        self.every = np.empty((length // 2 + 1, inputs, inputs), dtype=np.complex128)
+
+        def respond(outer: int) -> None:
+            taps = np.ascontiguousarray(filters.every[:, :, outer].T)
+            self.every[:, outer] = np.fft.rfft(taps, n=length).T
+
+        in_threads(respond, range(inputs), threads)
 
 
 def _by_parseval(

@@ -189,7 +189,7 @@ def _source_ratios(references: np.ndarray, estimates: np.ndarray, threads: int) 
     sources, _, samples = references.shape
     whole = [(0, samples)]
     lags = correlations(references, estimates, TAPS, threads)
-    filters = distortion_filters(lags, sources, threads, RIDGE)
+    filters = distortion_filters(lags, sources, RIDGE)
     both = frame_energies(references, estimates, whole, filters, threads)
     # the same again with own references only: its artefacts are all that those cannot explain
     alone = np.zeros_like(filters.every)

@@ -62,14 +62,14 @@ def test_one_refinement_repairs_a_rough_inverse(
     signals: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = lags(*signals)
-    expected = distortion_filters(table, 2, 1)
+    expected = distortion_filters(table, 2)
 
     class Rough(Inverse):
         def __call__(self, right: np.ndarray) -> np.ndarray:
             return super().__call__(right) * (1 + 1e-7)
 
     monkeypatch.setattr(bsseval_filters, "Inverse", Rough)
-    ours = distortion_filters(table, 2, 1)
+    ours = distortion_filters(table, 2)
     assert ours.certified
     np.testing.assert_allclose(ours.every, expected.every, atol=1e-12)
 
@@ -90,7 +90,7 @@ def test_known_filters_are_found() -> None:
     references[..., :2900] = rng.standard_normal((2, 1, 2900))
     taps = rng.standard_normal((2, TAPS))
     mixed = sum(np.convolve(r[0], h)[:3000] for r, h in zip(references, taps, strict=True))
-    filters = distortion_filters(lags(references, np.stack([mixed[None]] * 2)), 2, 2)
+    filters = distortion_filters(lags(references, np.stack([mixed[None]] * 2)), 2)
     assert filters.certified
     np.testing.assert_allclose(filters.every[:, :, 0].T, taps, atol=1e-11)
     assert filters.own.shape == (TAPS, 2, 1, 1)
@@ -108,21 +108,21 @@ def test_repeated_channels_need_no_dense_matrix(
         raise AssertionError("dense solve")
 
     monkeypatch.setattr(bsseval_filters, "_dense_solve", refuse)
-    assert distortion_filters(lags(references, estimates), 2, 1).certified
+    assert distortion_filters(lags(references, estimates), 2).certified
 
 
 def test_uncertified_systems_go_to_the_dense_solve(
     signals: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = lags(*signals)
-    expected = distortion_filters(table, 2, 1)
+    expected = distortion_filters(table, 2)
 
     class Diverged(Inverse):
         def __call__(self, right: np.ndarray) -> np.ndarray:
             return np.full_like(right, 1e30)
 
     monkeypatch.setattr(bsseval_filters, "Inverse", Diverged)
-    ours = distortion_filters(table, 2, 1)
+    ours = distortion_filters(table, 2)
     assert not ours.certified
     np.testing.assert_allclose(ours.every, expected.every, atol=1e-12)
     np.testing.assert_allclose(ours.own, expected.own, atol=1e-12)
@@ -140,9 +140,9 @@ def test_exactly_singular_systems_get_least_squares() -> None:
 
 def test_nan_stays_where_it_is(signals: tuple) -> None:
     table = lags(*signals)
-    clean = distortion_filters(table, 2, 1)
+    clean = distortion_filters(table, 2)
     table[:, :, 4] = np.nan  # a channel of the first estimate
-    filters = distortion_filters(table, 2, 1)
+    filters = distortion_filters(table, 2)
     assert np.isnan(filters.every[..., 0]).all()
     np.testing.assert_allclose(filters.every[..., 1:], clean.every[..., 1:], atol=1e-14)
     np.testing.assert_allclose(filters.own[:, 1], clean.own[:, 1], atol=1e-14)
