@@ -2,7 +2,7 @@
 
 Makes its own songs. An example is 6 s of four stereo stems, each from its own song and place, with
 gain and channel swap. All readers share one core; the time is processor time, child processes
-counted; every figure is the best of several interleaved rounds, because other work disturbs.
+counted; every figure is the best of many short interleaved rounds, because other work disturbs.
 
     python benchmarks/stream.py [--quick]
 """
@@ -55,13 +55,17 @@ def make_songs(root: Path) -> None:
 
 
 def cpu_seconds(children: list[int]) -> float:
-    """Processor time of this process, of children that ended and of those named."""
+    """Processor time of this process, of children that ended and of those named, to the ns."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     total = time.process_time() + ended.ru_utime + ended.ru_stime
     for pid in children:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            total += int((thread / "schedstat").read_text().split()[0]) / 1e9
     return total
+
+
+def asleep(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "S"
 
 
 class Places:
@@ -284,25 +288,25 @@ def settled(children: list[int]) -> float:
 
     So nothing that was read before a round is counted for it, nor left out of it.
     """
-    last, still = cpu_seconds(children), 0
-    while children and still < 5:
-        time.sleep(0.05)
-        now = cpu_seconds(children)
-        still = still + 1 if now - last < 0.015 else 0
-        last = now
+    still = 0
+    while children and still < 10:
+        time.sleep(0.02)
+        still = still + 1 if all(map(asleep, children)) else 0
     return cpu_seconds(children)
 
 
-def race(readers: dict[str, tuple[Any, int]], rounds: int) -> dict[str, float]:
-    """Examples a second of processor time, best of interleaved rounds."""
-    best = dict.fromkeys(readers, 0.0)
+def race(readers: dict[str, tuple[Any, int]], rounds: int, best: bool = True) -> dict[str, float]:
+    """Examples a second of processor time: the best of interleaved rounds, or all of them.
+
+    The best round is the least disturbed one. Where rounds differ in what is drawn, all count.
+    """
+    spent: dict[str, list[float]] = {name: [] for name in readers}
     for _ in range(rounds):
         for name, (reader, examples) in readers.items():
             before = settled(reader.children)
             reader(examples)
-            spent = settled(reader.children) - before
-            best[name] = max(best[name], examples / max(spent, 0.01))
-    return best
+            spent[name].append((settled(reader.children) - before) / examples)
+    return {name: 1 / (min(times) if best else np.mean(times)) for name, times in spent.items()}
 
 
 def table(title: str, rates: dict[str, float]) -> None:
@@ -320,8 +324,8 @@ def verdict(what: str, ours: float, theirs: float, goal: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one round, rough figures")
-    rounds = 1 if parser.parse_args().quick else 4
+    parser.add_argument("--quick", action="store_true", help="two rounds, rough figures")
+    rounds = 2 if parser.parse_args().quick else 12
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
@@ -334,7 +338,7 @@ def main() -> None:
 
 def reading(root: Path, rounds: int) -> None:
     places = Places(root)
-    ours = {f"sepexp, {n} worker{'s' * (n != 1)}": (Ours(root, n, 0), 10 * BATCH) for n in (0, 1)}
+    ours = {f"sepexp, {n} worker{'s' * (n != 1)}": (Ours(root, n, 0), 5 * BATCH) for n in (0, 1)}
     peers = {
         "plain soundfile": plain_soundfile,
         "Open-Unmix track folders (stand-in)": open_unmix_folders,
@@ -342,11 +346,11 @@ def reading(root: Path, rounds: int) -> None:
         "MSST type 1 (stand-in)": msst,
     }
     readers: dict[str, tuple[Any, int]] = {
-        name: (Peer(read, places), 2 * BATCH) for name, read in peers.items()
+        name: (Peer(read, places), BATCH // 2) for name, read in peers.items()
     }
     slow = musdb_sources(root)
     if slow is not None:
-        readers["Open-Unmix MUSDBDataset's reading (musdb and ffmpeg)"] = (Peer(slow, places), 2)
+        readers["Open-Unmix MUSDBDataset's reading (musdb and ffmpeg)"] = (Peer(slow, places), 1)
     rates = race(ours | readers, rounds)
     table("Gain, channel swap, remix: in this process", rates)
     fastest = max(rates[name] for name in peers)
@@ -358,7 +362,7 @@ def reading(root: Path, rounds: int) -> None:
         ffmpeg = rates["Open-Unmix MUSDBDataset's reading (musdb and ffmpeg)"]
         verdict("in process against MUSDBDataset", rates["sepexp, 0 workers"], ffmpeg, 400)
     loaded: dict[str, tuple[Any, int]] = {
-        f"{name}, DataLoader": (LoadedPeer(read, places), 2 * BATCH) for name, read in peers.items()
+        f"{name}, DataLoader": (LoadedPeer(read, places), BATCH) for name, read in peers.items()
     }
     worker = {"sepexp, 1 worker": ours["sepexp, 1 worker"]}
     rates = race(worker | loaded, rounds)
@@ -375,11 +379,11 @@ def stretching(root: Path, rounds: int) -> None:
     for p in (0.2, 1.0):
         name = f"soundfile and {kind}"
         readers: dict[str, tuple[Any, int]] = {
-            "sepexp, 0 workers": (Ours(root, 0, p), BATCH),
-            "sepexp, 1 worker": (Ours(root, 1, p), 2 * BATCH),
-            name: (Peer(lambda places, p=p: soundstretched(places, p), places), BATCH // 2),
+            "sepexp, 0 workers": (Ours(root, 0, p), BATCH * (1 + (p < 1))),
+            "sepexp, 1 worker": (Ours(root, 1, p), BATCH * (1 + (p < 1))),
+            name: (Peer(lambda places, p=p: soundstretched(places, p), places), round(15 - 12 * p)),
         }
-        rates = race(readers, rounds)
+        rates = race(readers, rounds // 2, best=False)
         table(f"Pitch and tempo besides, p = {p}", rates)
         verdict(f"one worker against {kind}", rates["sepexp, 1 worker"], rates[name], 4)
         for reader, _ in readers.values():

@@ -11,6 +11,7 @@ from sepexp.dsp.stretch import change, frames_needed_for
 from sepexp.errors import UserError
 
 Numbers = dict[str, np.ndarray]
+KINDS = ("selection", "length", "pointwise")
 
 
 class Augmentation(Protocol):
@@ -68,15 +69,12 @@ class Augmentations:
         } | (further or {})
         self.members = {name: member for name, member in members.items() if member is not None}
         self._check()
-
-    def of_kind(self, kind: str) -> list[Any]:
-        """The augmentations of one kind, in order."""
-        return [member for member in self.members.values() if member.kind == kind]
-
-    @property
-    def shipped(self) -> tuple[str, ...]:
-        """The names of the numbers that travel with a batch: those of the pointwise ones."""
-        return tuple(name for member in self.of_kind("pointwise") for name in member.draws)
+        self._of_kind = {
+            kind: [member for member in self.members.values() if member.kind == kind]
+            for kind in KINDS
+        }
+        # the names of the numbers that travel with a batch
+        self.shipped = tuple(name for one in self._of_kind["pointwise"] for name in one.draws)
 
     def draw(
         self, generator: Callable[[str], np.random.Generator], names: Sequence[str]
@@ -89,13 +87,13 @@ class Augmentations:
 
     def select(self, picks: Any, numbers: Numbers) -> Any:
         """What is to be read, after the selections had their say."""
-        for member in self.of_kind("selection"):
+        for member in self._of_kind["selection"]:
             picks = member.apply(picks, numbers)
         return picks
 
     def align(self, numbers: Numbers, names: Sequence[str]) -> Numbers:
         """The numbers of an example whose sources sound together in one song: one tempo for all."""
-        for member in self.of_kind("length"):
+        for member in self._of_kind["length"]:
             numbers = numbers | member.align(numbers, names)
         return numbers
 
@@ -118,14 +116,14 @@ class Augmentations:
             stems: (batch, sources, channels, samples), changed in place where that is possible.
             numbers: each (batch, sources).
         """
-        for member in self.of_kind("pointwise"):
+        for member in self._of_kind["pointwise"]:
             stems = member.apply(stems, numbers)
         return stems
 
     @property
     def foldable(self) -> bool:
         """Whether the pointwise ones together are a factor and an exchange of channels."""
-        return all(hasattr(member, "fold") for member in self.of_kind("pointwise"))
+        return all(hasattr(member, "fold") for member in self._of_kind["pointwise"])
 
     def fold(self, factor: Any, swapped: Any, numbers: Any) -> tuple[Any, Any]:
         """`apply` as one factor and one exchange of channels for each source.
@@ -134,7 +132,7 @@ class Augmentations:
 
         Shape: all (..., sources).
         """
-        for member in self.of_kind("pointwise"):
+        for member in self._of_kind["pointwise"]:
             factor, swapped = member.fold(factor, swapped, numbers)
         return factor, swapped
 
@@ -142,7 +140,7 @@ class Augmentations:
         owners: dict[str, str] = {}
         for name, member in self.members.items():
             kind = getattr(member, "kind", None)
-            if kind not in ("selection", "length", "pointwise"):
+            if kind not in KINDS:
                 raise UserError(
                     f"augmentation.{name} is a {type(member).__name__} of kind {kind!r}: "
                     "expected an object whose kind is selection, length or pointwise"

@@ -50,7 +50,7 @@ class Read(NamedTuple):
     frames: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Plan:
     """Everything that is random about an example, before anything has been read."""
 
@@ -199,9 +199,10 @@ class Chunks:
             UserError: A file could not be read; names song, source and place.
         """
         songs = [read.song for read in plan.reads]
+        present = [self.songs.present[song][source] for source, song in enumerate(songs)]
         room.index[row] = plan.index
         room.songs[row] = songs
-        room.present[row] = self.songs.present[songs, range(len(songs))]
+        room.present[row] = present
         for name in self.augmentation.shipped:
             room.numbers[name][row] = plan.numbers[name]
         factor = np.ones(len(self.sources), np.float32)
@@ -209,7 +210,7 @@ class Chunks:
         if self.finished:
             factor, swapped = self.augmentation.fold(factor, swapped, plan.numbers)
         for source, out in enumerate(room.stems[row]):
-            if not room.present[row, source]:
+            if not present[source]:
                 out[:] = 0
                 continue
             stem, scale = self._stem(plan, source)

@@ -84,10 +84,9 @@ class Crew:
         self._waiting[ticket] = set(range(count))
         self._told[ticket] = (epoch, number)
         for worker in range(count):
-            first_row = (worker - number * self.batch_size) % count
+            row = first_row(worker, number, batch_size=self.batch_size, workers=count)
             wanted = int(self.ring.wanted[0])
-            task = Task(ticket, wanted, slot, epoch, first_index, first_row, count)
-            self._send(worker, task)
+            self._send(worker, Task(ticket, wanted, slot, epoch, first_index, row, count))
         return ticket
 
     def wait(self, ticket: int) -> None:
@@ -159,6 +158,11 @@ class Crew:
             + _reason(code)
             + "; resume the run with resume=auto"
         )
+
+
+def first_row(worker: int, number: int, *, batch_size: int, workers: int) -> int:
+    """Where a worker's rows of a batch begin; every `workers`-th from there on is its own too."""
+    return (worker - number * batch_size) % workers
 
 
 def _reason(code: int | None) -> str:

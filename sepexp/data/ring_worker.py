@@ -12,7 +12,7 @@ from sepexp.data.chunks import Chunks
 from sepexp.data.ring import Ring
 from sepexp.errors import UserError
 
-PATIENCE = 5.0  # seconds between looks whether the parent still lives
+PATIENCE = 1.0  # seconds between looks whether the parent still lives
 
 
 class Task(NamedTuple):

@@ -93,14 +93,15 @@ class Songs:
                 "the training split has no songs: expected at least one, look at data.corpus"
             )
         self.sampling = sampling
-        self.present = np.array([[s in t.sources for s in sources] for t in tracks])
+        self.present = [[source in track.sources for source in sources] for track in tracks]
         self._check_sources(tracks, sources)
         rates = [Fraction(track.rate, sample_rate) for track in tracks]
         self.frames = [int(t.frames / rate) for t, rate in zip(tracks, rates, strict=True)]
         self.block = BLOCK_SECONDS * sample_rate
         length = np.array([1.0] * len(tracks) if sampling.balanced else self.frames, dtype=float)
-        self._any = _cumulative(length * self.present.any(axis=1))
-        self._own = [_cumulative(length * has) for has in self.present.T]
+        present = np.array(self.present)
+        self._any = _cumulative(length * present.any(axis=1))
+        self._own = [_cumulative(length * has) for has in present.T]
         self._sounding: list[list[np.ndarray]] = []
         self._active: list[list[float] | None] = []
         if sampling.active:

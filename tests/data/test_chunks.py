@@ -196,6 +196,10 @@ def test_tempo_and_pitch_leave_full_length_chunks(samples: int, context: int) ->
         assert stems.shape == (4, 2, samples + 2 * context)
         # noise up to the last samples: nothing was padded
         assert (np.abs(stems[..., -50:]).max(axis=-1) > 1000).all()
+    # also where a place lies at the very end of a song
+    plans = [made.draw(index, 0) for index in range(300)]
+    ends = [read.start + read.frames for plan in plans for read in plan.reads]
+    assert 59000 < max(ends) <= 60000
 
 
 def test_drums_change_their_tempo_only() -> None:

@@ -26,13 +26,16 @@ from sepexp.data import ring
 from sepexp.data.batch import Batch
 from sepexp.data.chunks import Chunks
 from sepexp.data.loader import Loader
+from sepexp.data.ring_crew import first_row
 from sepexp.data.sampling import Sampling
 from sepexp.errors import UserError
 
 EXAMPLES = 48
 
 
-def chunks(tracks: list[Any], examples: int = EXAMPLES, samples: int = 9000) -> Chunks:
+def chunks(
+    tracks: list[Any], examples: int = EXAMPLES, samples: int = 9000, p: float = 0.2
+) -> Chunks:
     return Chunks(
         tracks,
         sources=SOURCES,
@@ -44,8 +47,8 @@ def chunks(tracks: list[Any], examples: int = EXAMPLES, samples: int = 9000) -> 
         augmentation=Augmentations(
             remix=Remix(p=0.5),
             mixup=Mixup(p=0.1, low=0.5, high=1),
-            tempo=Tempo(p=0.2, deviation=0.05, limit=0.12),
-            pitch=Pitch(p=0.2, semitones=2, untouched=["drums"], together=False),
+            tempo=Tempo(p=p, deviation=0.05, limit=0.12),
+            pitch=Pitch(p=p, semitones=2, untouched=["drums"], together=False),
             gain=Gain(low=0.25, high=1.25),
         ),
         sampling=Sampling(balanced=False, active=0, floor=-60),
@@ -119,7 +122,7 @@ def test_ranks_share_each_steps_examples(truth: dict[int, tuple[bytes, ...]], wo
 
 @pytest.mark.slow
 def test_ten_thousand_examples_are_equal_for_every_way_of_reading() -> None:
-    made = chunks(songs(4, frames=50000, rate=44100), examples=10000, samples=500)
+    made = chunks(songs(4, frames=50000, rate=44100), examples=10000, samples=500, p=0.01)
 
     def read(**changes: Any) -> dict[int, int]:
         with loader(made, **changes) as built:
@@ -169,6 +172,21 @@ def test_a_batch_lives_until_the_second_next_is_asked_for(workers: int) -> None:
                 before.append((batch, examples([batch])))
                 for old, bits in before[-2:]:
                     assert examples([old]) == bits
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4])
+@pytest.mark.parametrize("workers", [1, 2, 3, 5])
+def test_workers_share_the_rows_evenly(batch_size: int, workers: int) -> None:
+    counts = [0] * workers
+    for number in range(30):
+        rows: list[int] = []
+        for worker in range(workers):
+            first = first_row(worker, number, batch_size=batch_size, workers=workers)
+            mine = range(first, batch_size, workers)
+            counts[worker] += len(mine)
+            rows += mine
+        assert sorted(rows) == list(range(batch_size))
+    assert max(counts) - min(counts) <= 1
 
 
 def test_memory_is_used_again() -> None:
@@ -258,7 +276,7 @@ def test_workers_end_with_the_loader_and_ignore_interrupts() -> None:
 
 
 PARENT = """
-import time
+import os, time
 from fake_songs import SOURCES, songs
 from sepexp.augmentation.chain import Augmentations
 from sepexp.data.chunks import Chunks
@@ -269,7 +287,9 @@ made = Chunks(songs(2), sources=SOURCES, sample_rate=1000, channels=2, samples=5
     seed=1, augmentation=Augmentations(), sampling=Sampling(balanced=False, active=0, floor=0))
 crew = Crew(made, Ring(made, batch_size=2, slots=2), batch_size=2, workers=2)
 crew.wait(crew.ask(slot=0, epoch=0, number=0, first_index=0))
-print(*[worker.process.pid for worker in crew.workers], flush=True)
+fork = os.fork()  # holds the pipes open, so that they don't say that this process is gone
+if fork:
+    print(fork, *[worker.process.pid for worker in crew.workers], flush=True)
 time.sleep(60)
 """
 
@@ -285,13 +305,14 @@ def test_workers_die_with_their_parent(how: signal.Signals) -> None:
         text=True,
     )
     assert parent.stdout is not None
-    pids = [int(word) for word in parent.stdout.readline().split()]
+    fork, *pids = [int(word) for word in parent.stdout.readline().split()]
     assert len(pids) == 2
     parent.send_signal(how)
     parent.wait(10)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 10
     while any(_lives(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.02)
+    os.kill(fork, signal.SIGKILL)
     assert not any(_lives(pid) for pid in pids)
 
 
