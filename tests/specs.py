@@ -109,6 +109,11 @@ MODELS: list[ModelSpec] = [
         parameters=35573392,
     ),
     ModelSpec(
+        "open_unmix_speech",
+        ("model.n_fft=256", "model.hop=64", "model.hidden=8", "model.layers=1"),
+        overrides=("targets=[vocals,other]",),
+    ),
+    ModelSpec(
         "u_net",
         ("model.n_fft=128", "model.hop=64", "model.widths=[4,6,8]"),
         parameters=9823313,
