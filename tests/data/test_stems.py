@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from sepexp.data import stems
+from sepexp.data.store import Store
+from sepexp.data.track import Corpus
 from sepexp.errors import UserError
 
 RATE, PACKET = 8000, 1024
@@ -53,6 +55,30 @@ def test_within_one_step_of_ffmpeg(song: tuple[Path, np.ndarray]) -> None:
         assert theirs.shape[1] in (decoded.shape[2], FRAMES)
         difference = theirs.astype(int) - ours[:, : theirs.shape[1]]
         assert np.abs(difference).max() <= 1  # decoders round differently in their last bit
+
+
+@pytest.mark.skipif(
+    not (shutil.which("ffmpeg") and shutil.which("ffprobe")),
+    reason="needs the ffmpeg and ffprobe programs",
+)
+def test_the_store_equals_musdbs_own_reading(tmp_path: Path, write_stems: Callable) -> None:
+    musdb, stempeg = pytest.importorskip("musdb"), pytest.importorskip("stempeg")
+    path = tmp_path / "train" / "Some - Song.stem.mp4"
+    write_stems(path)
+    track = stems.from_stems("Some - Song", path, NUMBERS, 0)
+    store, corpus = (
+        Store(form="auto", folder=str(tmp_path / "store"), processes=1),
+        Corpus([track], [], [], ""),
+    )
+    store.prepare(corpus)
+    kept = store.open(corpus).train[0]
+    (song,) = musdb.DB(root=str(tmp_path), subsets="train", is_wav=False)
+    whole, _ = stempeg.read_stems(str(path))
+    for source, number in NUMBERS.items():
+        ours = kept.read(source, 0, kept.frames).T / 32768
+        for theirs in (song.sources[source].audio, whole[number]):
+            assert ours.shape == theirs.shape
+            assert np.abs(ours - theirs).max() <= 1 / 32768 + 1e-9
 
 
 def test_a_track_of_the_file(song: tuple[Path, np.ndarray]) -> None:
