@@ -1,10 +1,10 @@
 """BSSEval v4 of sepexp against museval, in one run: time, memory, and how far the numbers differ.
 
-    python benchmarks/scores.py              10, 30 and 60 s
-    python benchmarks/scores.py --long       180 s too
+    python benchmarks/scores.py              10, 30, 60 and 180 s: about ten minutes
 
 Four stereo sources at 44.1 kHz, window and hop one second, float64. Every measurement has a process
 of its own, in which nothing but the inputs has been loaded; "extra" memory is the peak above that.
+The two take turns, and each figure is the median of its rounds (of one at 180 s, which is long).
 On a shared machine compare CPU times, which do not count the others' work.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -105,6 +106,11 @@ def in_own_process(side: str, folder: Path, threads: int) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def medians(measured: list[dict[str, float]]) -> dict[str, float]:
+    """Every quantity's median over rounds."""
+    return {key: statistics.median(one[key] for one in measured) for key in measured[0]}
+
+
 def compare(folder: Path) -> tuple[float, bool]:
     """Largest difference in dB, and whether the NaN are the same."""
     ours, theirs = (np.load(folder / f"{side}.npy") for side in ("sepexp", "museval"))
@@ -113,15 +119,18 @@ def compare(folder: Path) -> tuple[float, bool]:
     return float(difference), bool((np.isnan(ours) == np.isnan(theirs)).all())
 
 
-def row(seconds: int, threads: int) -> tuple[str, dict[str, float]]:
+def row(seconds: int, threads: int, rounds: int) -> tuple[str, dict[str, float]]:
     """Measure one length: a line of the table, and seconds of computing per second of audio."""
+    found: dict[str, list[dict[str, float]]] = {"sepexp": [], "museval": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for signals, file in zip(scene(seconds), ("truth", "guess"), strict=True):
             np.save(folder / f"{file}.npy", signals)
-        ours = in_own_process("sepexp", folder, threads)
-        theirs = in_own_process("museval", folder, threads)
+        for _ in range(rounds):
+            for side, measured in found.items():
+                measured.append(in_own_process(side, folder, threads))
         difference, same = compare(folder)
+    ours, theirs = map(medians, found.values())
     cells = [
         f"{seconds} s",
         f"{theirs['wall']:.1f} / {theirs['cpu']:.1f}",
@@ -144,9 +153,9 @@ def row(seconds: int, threads: int) -> tuple[str, dict[str, float]]:
 def main() -> None:
     """Print the table and the extrapolation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=int, nargs="+", default=[10, 30, 60])
-    parser.add_argument("--long", action="store_true", help="180 s too")
+    parser.add_argument("--seconds", type=int, nargs="+", default=[10, 30, 60, 180])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--measure", nargs=2, metavar=("SIDE", "FOLDER"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
@@ -157,8 +166,9 @@ def main() -> None:
     heads += ["museval extra MiB", "sepexp extra MiB", "ratio", "max abs dB", "same NaN"]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     rates: dict[str, float] = {}
-    for seconds in [*given.seconds, *([180] if given.long else [])]:
-        line, rates = row(seconds, given.threads)
+    for seconds in given.seconds:
+        rounds = given.rounds if seconds < 120 else 1
+        line, rates = row(seconds, given.threads, rounds)
         print(line, flush=True)
     print("\n50 tracks of 4 minutes, from the last row:")
     for name, rate in rates.items():

@@ -7,6 +7,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from sepexp.errors import UserError
 from sepexp.inference import Inference, separate
-from sepexp.metric.sdr import usdr
+from sepexp.metric.by_name import LEAK, chosen, leaks, track_scores
 from sepexp.run import write_text
 from sepexp.separation import Separation
 
@@ -102,7 +103,9 @@ def evaluate(
         systems: By name; "model" is the one whose time is measured.
         run: The run's id, for the table.
         sample_rate: Hz.
-        metric: `backend`, `window` and `hop` (seconds).
+        metric: `backend`, `window` and `hop` (seconds), `device` for BSSEval's heavy steps where
+            the backend can use one, and under `scores` the names of whole-track
+            scores beside BSSEval and uSDR, see `metric.by_name`; "leak" is the leak matrix.
         hear: Called with each song, system and estimate (targets, channels, samples).
         keep: Called with each song, system and its framewise scores, each (targets, frames).
         progress: Called with a line to show.
@@ -111,7 +114,12 @@ def evaluate(
         The rows, and the seconds that "model" computed for a second of music.
     """
     bss_eval = backend(metric["backend"])
+    if metric.get("device") and metric["backend"] == "sepexp":
+        bss_eval = partial(bss_eval, device=metric["device"])
     window, hop = metric["window"] * sample_rate, metric["hop"] * sample_rate
+    wanted = ["uSDR", *metric.get("scores", ())]
+    leak = LEAK in chosen(wanted)
+    more = track_scores(wanted, sample_rate, metric["window"], metric["hop"])
     rows: list[Row] = []
     spent = heard = 0.0
     for song in songs:
@@ -128,13 +136,19 @@ def evaluate(
             if keep is not None:
                 keep(song, name, scores)
             rows += _rows(run, name, song, scores)
-            for target, value in zip(song.targets, usdr(song.truth, estimate), strict=True):
-                rows.append(Row(run, name, song.name, target, "uSDR", None, float(value)))
+            numbers = {n: f(song.truth, estimate, song.mixture) for n, f in more.items()}
+            numbers |= leaks(song.truth, estimate, song.targets) if leak else {}
+            rows += [
+                Row(run, name, song.name, target, score, None, float(value))
+                for score, values in numbers.items()
+                for target, value in zip(song.targets, values, strict=True)
+            ]
             if progress is not None:
                 scored = time.perf_counter() - began - seconds
                 progress(
                     f"{song.name} · {name}: {seconds:.1f} s to separate, {scored:.1f} s to score"
                 )
+        del song  # before the next one is read: a song with its stems is half a gigabyte
     return rows, spent / heard if heard else math.nan
 
 

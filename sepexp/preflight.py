@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sepexp.errors import UserError
+from sepexp.metric.by_name import chosen
 
 
 def check_devices(trainer: Mapping[str, Any]) -> None:
@@ -30,6 +31,18 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
             f"trainer.devices={wanted}, but this machine has {gpus} GPU(s): set trainer.devices="
             f"{gpus}, or trainer.accelerator=cpu for {wanted} processes without GPUs"
         )
+
+
+def check_scores(metric: Mapping[str, Any]) -> None:
+    """Refuse a score that nobody can compute now, not after days of training.
+
+    Raises:
+        UserError: metric.scores names an unknown one.
+    """
+    try:
+        chosen(metric.get("scores") or ())
+    except UserError as error:
+        raise UserError(f"metric.scores: {error}") from None
 
 
 def check_targets(sources: Sequence[str], targets: Sequence[Any]) -> None:

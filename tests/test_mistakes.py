@@ -114,6 +114,21 @@ def test_a_truncated_wav(songs: Path, song_cache: Path) -> None:
     assert "drums" in refused(song_cache, *folder(songs))
 
 
+def test_a_choice_on_test_songs_is_refused_or_stamped(song_cache: Path, songs: Path) -> None:
+    """The same audio under another name, in validation and test."""
+    root = songs.parent / "split"
+    first, second = sorted({path.parent for path in songs.glob("*/drums.wav")})[:2]
+    shutil.copytree(first, root / "train" / "learned")
+    shutil.copytree(second, root / "valid" / "chosen")
+    shutil.copytree(second, root / "test" / "scored")
+    said = refused(song_cache, *folder(root))
+    assert "chosen (= scored)" in said and "allow_test_selection=true" in said
+    arguments = [*folder(root)[:-1], f"hydra.run.dir={songs.parent}/allowed"]
+    said = sepexp(song_cache, *arguments, "trainer.max_epochs=1", "allow_test_selection=true")
+    report = (songs.parent / "allowed" / "report.md").read_text()
+    assert "CHOSEN ON TEST SONGS" in report and "CHOSEN ON TEST SONGS" in said
+
+
 def test_stems_of_another_rate(songs: Path, song_cache: Path) -> None:
     spoiled = next(songs.glob("*/bass.wav"))
     audio, _ = soundfile.read(spoiled)
@@ -127,6 +142,14 @@ def test_stems_of_another_length(songs: Path, song_cache: Path) -> None:
     audio, rate = soundfile.read(spoiled)
     soundfile.write(spoiled, audio[: len(audio) // 2], rate)
     assert "bass" in refused(song_cache, *folder(songs))
+
+
+def test_a_score_that_nobody_has(song_cache: Path, tmp_path: Path) -> None:
+    """Before the training, not after it."""
+    said = refused(
+        song_cache, *SONGS, *CONV_TASNET, "metric.scores=[SISDR]", f"hydra.run.dir={tmp_path}/run"
+    )
+    assert "metric.scores" in said and "SISDR" in said and "SI-SDR" in said
 
 
 def test_a_run_that_is_none(tmp_path: Path) -> None:

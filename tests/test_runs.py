@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -53,6 +54,22 @@ def test_evaluate_gives_the_same_scores_again(trained: Path, song_cache: Path) -
     before = (trained / "scores.csv").read_text()
     sepexp(song_cache, "evaluate", str(trained))
     assert (trained / "scores.csv").read_text() == before
+
+
+def test_evaluate_adds_scores_and_rows(trained: Path, song_cache: Path, tmp_path: Path) -> None:
+    run = tmp_path / "copy"
+    shutil.copytree(trained, run)
+    sepexp(song_cache, "evaluate", str(run), "--scores", "SI-SDR", "leak", "--rows", "oracles")
+    with (run / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"IBM", "IRM1", "IRM2", "MWF", "cIRM", "model"} <= {row["system"] for row in rows}
+    assert {"SI-SDR", "leak of drums", "SDR"} <= {row["metric"] for row in rows}
+    tested = json.loads((run / "run.json").read_text())["tested"]
+    prints = json.loads((run / "run.json").read_text())["data"]["fingerprint"]
+    assert tested["fingerprint"] == prints["test"]
+    assert "Leaks: how much" in (run / "report.md").read_text()
+    said = sepexp(song_cache, "evaluate", str(run), "--scores", "SISDR", code=2)
+    assert "no score is called SISDR" in said and "Traceback" not in said
 
 
 def test_separate_keeps_rate_and_length(trained: Path, song_cache: Path, tmp_path: Path) -> None:

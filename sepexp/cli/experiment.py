@@ -21,10 +21,10 @@ from sepexp.cli.test import test_run
 from sepexp.errors import UserError
 from sepexp.guard import check_selection
 from sepexp.loss.combine import TargetWeights
-from sepexp.preflight import check_devices, check_model, check_targets
+from sepexp.preflight import check_devices, check_model, check_scores, check_targets
 from sepexp.run import Run, find_resumable, identity, now
 from sepexp.separator import Separator, target_names
-from sepexp.trainer.processes import Processes, leave_group
+from sepexp.trainer.processes import Processes, has_unread_parameters, leave_group
 from sepexp.trainer.resume import Passport
 
 
@@ -38,6 +38,7 @@ def run(config: dict[str, Any], overrides: Sequence[str]) -> None:
     quiet()
     keep_memory()
     leader = int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+    check_scores(config["metric"])
     check_targets(config["sources"], config["targets"])
     check_devices(config["trainer"])
     folder, checkpoint = place(config) if leader else (Run(Path(config["folder"])), _last(config))
@@ -159,7 +160,7 @@ def train(
         if checkpoint is None and hasattr(model, "prepare"):
             say("the model looks at the training songs first")
             model.prepare(Songs(stream, separator))
-    trainer = make_trainer(config, overrides, names)
+    trainer = make_trainer(config, overrides, names, unread=has_unread_parameters(model))
     if not any(parameter.requires_grad for parameter in model.parameters()):
         say("nothing in this model is trained: it goes straight to the test")
         trainer.strategy.connect(separator)
@@ -181,7 +182,7 @@ def train(
         folder.note(
             epochs=trainer.current_epoch,
             steps=trainer.global_step,
-            best={"valid/sdr": float(score)} if score is not None else None,
+            best={getattr(best, "monitor", ""): float(score)} if score is not None else None,
         )
     return time.monotonic() - began
 
@@ -203,9 +204,16 @@ def make_separator(
 
 
 def make_trainer(
-    config: Mapping[str, Any], overrides: Sequence[str], targets: list[str]
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+    targets: list[str],
+    *,
+    unread: bool = False,
 ) -> lightning.Trainer:
-    """Lightning's trainer with our callbacks, loggers and, for several devices, processes."""
+    """Lightning's trainer with our callbacks, loggers and, for several devices, processes.
+
+    `unread` says that some of the model's parameters get no gradient.
+    """
     settings = dict(config["trainer"])
     for key in ("callbacks", "logger"):
         blocks = settings.pop(key) or {}
@@ -218,7 +226,7 @@ def make_trainer(
     settings["callbacks"].append(Passport(config=config, targets=targets))
     several = settings["devices"] not in (1, "1", [0]) or settings["num_nodes"] > 1
     if several and settings.get("strategy", "auto") == "auto":
-        settings["strategy"] = Processes(command=_rank_command(config, overrides))
+        settings["strategy"] = Processes(command=_rank_command(config, overrides), unread=unread)
     return build.instantiate(settings, where="trainer")
 
 

@@ -30,6 +30,7 @@ def test_run(
     checkpoint: Path | None = None,
     split: str = "test",
     metric: Mapping[str, Any] | None = None,
+    rows: Mapping[str, Any] | None = None,
     trust: Sequence[str] = (),
 ) -> None:
     """Score a run's checkpoint and write scores.csv, museval's JSON, audio, figures, report.md.
@@ -39,6 +40,7 @@ def test_run(
         checkpoint: Which state; the best one by default.
         split: "test" or "valid".
         metric: Changes to the run's own `metric` block.
+        rows: Baselines beside those of the run's own `metric` block.
         trust: Packages of the user's own that the checkpoint may build from.
 
     Raises:
@@ -60,8 +62,9 @@ def test_run(
     inference = build.instantiate(config["inference"], where="inference")
     systems = {"model": model_system(model, config["sample_rate"], inference)}
     systems |= build.instantiate(settings["baselines"], where="metric.baselines")
+    systems |= {name: row for name, row in (rows or {}).items() if name not in systems}
     print(f"scores {len(systems)} rows on {len(tracks)} songs with {settings['backend']}")
-    rows, factor = evaluate(
+    table, factor = evaluate(
         songs(stream, split, config),
         systems,
         run=run.passport().get("id", ""),
@@ -71,10 +74,19 @@ def test_run(
         keep=_museval_files(run.folder / "museval", split, settings),
         progress=_Progress(len(tracks) * len(systems)),
     )
-    write_scores(run.folder / "scores.csv", rows)
+    write_scores(run.folder / "scores.csv", table)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    fingerprint = stream.fingerprint()[split]
+    trained = ((run.passport().get("data") or {}).get("fingerprint") or {}).get(split)
+    if trained not in (None, fingerprint):
+        print(f"these are not the {split} songs that the run began with: their audio differs")
     run.note(
-        tested={"checkpoint": path.name, "split": split, "metric": _card(settings)},
+        tested={
+            "checkpoint": path.name,
+            "split": split,
+            "fingerprint": fingerprint,
+            "metric": _card(settings),
+        },
         real_time_factor=factor,
         macs=macs_a_second(model),
         peak_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else peak,
@@ -90,11 +102,15 @@ def songs(stream: Any, split: str, config: Mapping[str, Any]) -> Iterator[Song]:
     members = membership(config["sources"], config["targets"])
     names = target_names(config["targets"])
     for track in stream.tracks(split):
-        whole = stream.whole(track, stream.seconds[split])
-        there = (members @ (~whole.present).float()) == 0
-        kept = [index for index, present in enumerate(there.tolist()) if present]
-        truth = torch.einsum("ts,scn->tcn", members, whole.stems)[kept]
-        yield Song(track.name, whole.mixture, truth, [names[k] for k in kept], kept)
+        yield _song(stream.whole(track, stream.seconds[split]), members, names)
+
+
+def _song(whole: Any, members: Tensor, names: Sequence[str]) -> Song:
+    """In a function of its own, so that nothing of a song is kept while the next one is read."""
+    there = (members @ (~whole.present).float()) == 0
+    kept = [index for index, present in enumerate(there.tolist()) if present]
+    truth = torch.einsum("ts,scn->tcn", members, whole.stems)[kept]
+    return Song(whole.name, whole.mixture, truth, [names[k] for k in kept], kept)
 
 
 class _Listener:

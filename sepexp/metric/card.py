@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from sepexp.errors import UserError
@@ -19,10 +19,11 @@ DEFINITIONS = {
     "SI-SIR": "scaled target to the residual that gains of the references explain",
     "SI-SAR": "scaled target to the residual that gains of the references do not explain",
     "SNR": "|s|^2 / |s - e|^2, whole track",
-    "NSDR": "BSSEval v3 sources SDR minus that of the mixture",
+    "NSDR": "BSSEval v3 sources SDR minus that of the mixture, channels averaged",
     "GNSDR": "NSDR, mean over tracks weighted by length",
-    "SDR v3 sources": "BSSEval v3 (mir_eval): a reference filtered by 512 taps counts as correct",
-    "SDR v3 images": "BSSEval v3 (mir_eval): filters fitted in each frame",
+    "SDR v3 sources": "BSSEval v3 (mir_eval), channels averaged: a reference filtered by 512 taps"
+    " counts as correct",
+    "SDR v3 images": "BSSEval v3 (mir_eval): source images, one set of 512-tap filters",
     "bleedless": "100 / (1 + mean excess in dB over 512 mel bands), higher is better",
     "fullness": "100 / (1 + mean lack in dB over 512 mel bands), higher is better",
     "l1_freq": "100 / (1 + 10 mean |magnitude difference|), STFT 2048/1024, higher is better",
@@ -32,7 +33,20 @@ DEFINITIONS = {
     "LSD": "log-spectral distance in dB, lower is better",
     "masked SDR": "SDR over the STFT bins where the source lies 20 dB or more under the mixture",
     "silent residual": "level of the estimate in dB where the reference is silent, lower is better",
+    "leak": "energy of a reference's part in the estimate over that reference's, in dB, one complex"
+    " gain a frequency; lower is better for other references, 0 is whole for the own one",
+    "FAD CLAP": "Frechet distance of CLAP embeddings of truth and estimate in a song, lower is"
+    " better",
+    "MERT distance": "mean squared difference of MERT embeddings at the same moments, lower is"
+    " better",
 }
+FRAMEWISE = ("SDR", "ISR", "SIR", "SAR", "cSDR")
+# what has no unit: 0 to 100, or a distance between numbers without one
+UNITLESS = ("bleedless", "fullness", "l1_freq", "aura_stft", "aura_mrstft", "log_wmse", "FAD CLAP",
+            "MERT distance")  # fmt: skip
+
+
+LOWER_IS_BETTER = ("LSD", "silent residual", "FAD CLAP", "MERT distance")
 
 
 @dataclass(frozen=True)
@@ -66,57 +80,80 @@ class MetricCard:
         """Plain values, ready for JSON or YAML."""
         return asdict(self) | {"tracks": list(self.tracks)}
 
-    def as_markdown(self) -> str:
-        """Two columns, one row a field."""
-        length = "whole track" if self.window is None else f"{self.window:g} s"
-        rows = {
-            "Metric": self.metric,
-            "Definition": self.definition,
-            "Window, hop": length if self.hop is None else f"{length}, {self.hop:g} s",
-            "Silence": self.silence,
-            "Over frames": self.frames or "none",
-            "Over tracks": " and ".join(self.tracks),
-            "Split": f"{self.split}, {self.track_count} tracks",
-            "Track list": self.track_list,
-        }
-        cells = [f"| {name} | {_cell(value)} |" for name, value in rows.items()]
-        return "\n".join(["| | |", "|---|---|", *cells])
+    @property
+    def defined(self) -> str:
+        """What the number is."""
+        length = "whole track" if self.window is None else f"window {self.window:g} s"
+        length += "" if self.hop is None else f", hop {self.hop:g} s"
+        return f"{self.metric}: {self.definition}; {length}"
+
+    @property
+    def gathered(self) -> str:
+        """How many numbers became one, and of what songs."""
+        return (
+            f"silence: {self.silence}; over frames: {self.frames or 'none'}; over tracks: "
+            f"{' / '.join(self.tracks)}; split: {self.split}, {self.track_count} tracks, list "
+            f"{self.track_list}"
+        )
+
+    def as_text(self) -> str:
+        """One line."""
+        return f"{self.defined}; {self.gathered}"
+
+
+def cards_text(cards: Sequence[MetricCard]) -> list[str]:
+    """Several cards in lines: each definition, and what they have in common once."""
+    groups: dict[str, list[str]] = {}
+    for card in cards:
+        groups.setdefault(card.gathered, []).append(card.metric)
+    lines = [card.defined for card in cards]
+    return [*lines, *(f"{', '.join(names)}: {text}" for text, names in groups.items())]
 
 
 SILENT_FRAMES = (
     "a frame with a silent reference or estimate is NaN for all sources; a source silent over the"
     " track is NaN and taken out; NaN and infinite values are skipped"
 )
+SILENT_TRACKS = "a source without a finite value in a track is left out there and named"
 
 
-def museval_card(
-    metric: str, window: float, hop: float, split: str, names: list[str]
+def metric_card(
+    metric: str, *, window: float, hop: float, split: str, names: list[str], backend: str = ""
 ) -> MetricCard:
-    """Card of a framewise BSSEval v4 metric: nanmedian over frames, median and mean over tracks.
+    """Card of a score by its name; frames by NaN-median, tracks by median and mean side by side.
 
     Args:
-        metric: "SDR", "ISR", "SIR", "SAR" or "cSDR".
-        window, hop: in seconds.
-        split: name of the corpus and its part.
-        names: the scored tracks.
-
-    Raises:
-        UserError: a metric that is not framewise BSSEval v4.
+        metric: A name of `DEFINITIONS`, or "leak of " and a source.
+        window, hop: Of framewise scores, in seconds.
+        split: Name of the corpus and its part.
+        names: The scored tracks.
+        backend: Who computed it, where that can differ.
     """
-    if metric not in ("SDR", "ISR", "SIR", "SAR", "cSDR"):
-        raise UserError(f"{metric} is no framewise BSSEval v4 metric: write its card by hand.")
+    known = "leak" if metric.startswith("leak of ") else metric
+    definition = DEFINITIONS.get(known, "no definition is known to sepexp")
+    framewise = metric in FRAMEWISE
     return MetricCard(
         metric=metric,
-        definition=DEFINITIONS[metric],
-        window=window,
-        hop=hop,
-        silence=SILENT_FRAMES,
-        frames="median",
+        definition=f"{definition} (computed by {backend})" if backend and framewise else definition,
+        window=window if framewise else None,
+        hop=hop if framewise else None,
+        silence=SILENT_FRAMES if framewise else SILENT_TRACKS,
+        frames="median" if framewise else None,
         tracks=("median", "mean"),
         split=split,
         track_count=len(names),
         track_list=track_list_fingerprint(names),
     )
+
+
+def unit(metric: str) -> str:
+    """ "dB", or nothing for a number without a unit."""
+    return "" if metric in UNITLESS else "dB"
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether less of it is what one wants."""
+    return metric in LOWER_IS_BETTER or metric.startswith("leak of ")
 
 
 def track_list_fingerprint(names: Iterable[str]) -> str:
@@ -132,7 +169,3 @@ def track_list_fingerprint(names: Iterable[str]) -> str:
     if twice:
         raise UserError(f"tracks named twice: {', '.join(twice)}; give each track one name.")
     return hashlib.sha256("\n".join(ordered).encode()).hexdigest()[:12]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

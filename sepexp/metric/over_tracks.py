@@ -10,10 +10,13 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from sepexp.errors import UserError
+from sepexp.metric.sdr import gnsdr
 
 
 class OverTracks(Metric):
-    """Collects one value for each track and target, and gives their median and mean.
+    """Collects one value for each track and target, and gives median, mean and global mean.
+
+    The global mean weighs tracks by their length: with the score NSDR it is GNSDR.
 
     `score` is any function of this package that maps references and estimates (and the mixture,
     with `needs_mixture`) of one track to one value for each target; bind its settings with
@@ -23,7 +26,7 @@ class OverTracks(Metric):
     Shape:
         update: estimates, references (batch, targets, channels, samples), mixture (batch, channels,
             samples); the first two in torchmetrics' order of prediction and truth.
-        compute: {"median": (targets,), "mean": (targets,)}.
+        compute: {"median": (targets,), "mean": (targets,), "global": (targets,)}.
 
     Raises:
         UserError: update without the mixture that the score needs.
@@ -31,6 +34,7 @@ class OverTracks(Metric):
 
     full_state_update = False
     values: list[Tensor]
+    lengths: list[Tensor]
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class OverTracks(Metric):
         self.score = score
         self.needs_mixture = needs_mixture
         self.add_state("values", default=[], dist_reduce_fx="cat")
+        self.add_state("lengths", default=[], dist_reduce_fx="cat")
 
     def update(self, estimates: Tensor, references: Tensor, mixture: Tensor | None = None) -> None:
         """Score every track of a batch."""
@@ -51,12 +56,16 @@ class OverTracks(Metric):
             )
         for track, (estimate, reference) in enumerate(zip(estimates, references, strict=True)):
             extra = [mixture[track]] if self.needs_mixture and mixture is not None else []
-            self.values.append(self.score(reference, estimate, *extra)[None].detach())
+            value = self.score(reference, estimate, *extra)[None].detach()
+            self.values.append(value)
+            self.lengths.append(value.new_full((1,), reference.shape[-1]))
 
     def compute(self) -> dict[str, Tensor]:
-        """Median and mean over all tracks so far."""
-        table: Any = self.values
-        table = torch.cat(table) if isinstance(table, list) else table
+        """Median, mean and mean weighted by length over all tracks so far."""
+        # after a gathering torchmetrics has put them together already
+        states: list[Any] = [self.values, self.lengths]
+        table, lengths = (torch.cat(s) if isinstance(s, list) else s for s in states)
         # torch's nanmedian would take the lower of two middle values
         median = torch.nanquantile(table, 0.5, dim=0)
-        return {"median": median, "mean": torch.nanmean(table, dim=0)}
+        mean = torch.nanmean(table, dim=0)
+        return {"median": median, "mean": mean, "global": gnsdr(table, lengths)}

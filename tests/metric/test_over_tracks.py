@@ -11,7 +11,7 @@ import torch
 from sepexp.errors import UserError
 from sepexp.metric.log_wmse import log_wmse
 from sepexp.metric.over_tracks import OverTracks
-from sepexp.metric.sdr import csdr, framewise_sdr, usdr
+from sepexp.metric.sdr import csdr, framewise_sdr, nsdr, snr, usdr
 
 
 def tracks(*errors: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,6 +33,16 @@ def test_median_and_mean_stand_side_by_side() -> None:
     metric.reset()
     metric.update(*tracks(0.1))
     assert float(metric.compute()["mean"][0]) == pytest.approx(20, abs=0.01)
+
+
+def test_global_mean_weighs_by_length() -> None:
+    metric = OverTracks(score=partial(nsdr, score=snr), needs_mixture=True)
+    for samples, error in ((100, 0.1), (300, 0.01)):
+        truth = torch.ones(1, 1, 1, samples)
+        metric.update(truth + error, truth, 2 * truth[:, 0])  # the mixture has 0 dB
+    result = metric.compute()
+    assert float(result["mean"]) == pytest.approx(30, abs=1e-3)
+    assert float(result["global"]) == pytest.approx(20 / 4 + 40 * 3 / 4, abs=1e-3)
 
 
 def test_silent_targets_do_not_count() -> None:
