@@ -61,7 +61,7 @@ def spectrogram_figure(
     height = 0.9 + 1.8 * max(1, len(powers))
     # arranging by itself would take matplotlib longer than drawing
     figure = new_figure(9.0, height, arranged=False)
-    edges = {"left": 0.06, "right": 0.9, "bottom": 0.5 / height, "top": 1 - 0.4 / height}
+    edges = {"left": 0.075, "right": 0.9, "bottom": 0.5 / height, "top": 1 - 0.4 / height}
     axes = np.atleast_1d(np.asarray(figure.subplots(max(1, len(powers)), 1, sharex=True)))
     figure.subplots_adjust(**edges, hspace=0.25)
     picture = None
@@ -79,13 +79,13 @@ def spectrogram_figure(
             interpolation="nearest",
         )
         octaves = [hertz for hertz in OCTAVES if hertz <= grid[-1]]
-        axis.set_yticks(np.searchsorted(grid, octaves), [f"{h / 1000:g}" for h in octaves])
-        axis.set_ylabel("kHz")
+        axis.set_yticks(np.searchsorted(grid, octaves), [_hertz(hertz) for hertz in octaves])
+        axis.set_ylabel("frequency (Hz)" if len(powers) < 3 else "Hz")
         axis.set_title(_literal(name), loc="left", fontsize=9)
-    axes[-1].set_xlabel("seconds")
+    axes[-1].set_xlabel("time (s)")
     if picture is not None:
         bar = figure.add_axes((0.915, edges["bottom"], 0.015, edges["top"] - edges["bottom"]))
-        figure.colorbar(picture, cax=bar, label="dB under the loudest bin")
+        figure.colorbar(picture, cax=bar, label="level (dB, loudest bin 0)")
     _name(figure, title)
     return figure
 
@@ -96,20 +96,32 @@ def curves_figure(
     x_label: str = "epoch",
     y_label: str = "",
     title: str = "",
+    families: Mapping[str, str] | None = None,
 ) -> Figure:
     """Lines over a common axis: learning curves of one run or many.
+
+    Args:
+        families: Curve -> what its colour and its entry in the legend stand for, such as all
+            seeds of one setting; each for itself where nothing is said.
 
     Shape:
         curves: name -> (x, y) of equal length; NaN values leave gaps.
     """
     figure = new_figure(7.0, 4.0)
     axis = figure.subplots()
-    for index, (name, (x, y)) in enumerate(curves.items()):
+    kin = {name: (families or {}).get(name, name) for name in curves}
+    places = list(dict.fromkeys(kin.values()))
+    named: set[str] = set()
+    for name, (x, y) in curves.items():
         mark = "." if len(x) < 40 else ""
-        axis.plot(x, y, label=_literal(name), color=_colour(index), marker=mark, linewidth=1.6)
+        label = None if kin[name] in named else _literal(kin[name])
+        named.add(kin[name])
+        colour = _colour(places.index(kin[name]))
+        width = 1.6 if len(places) == len(curves) else 1.1
+        axis.plot(x, y, label=label, color=colour, marker=mark, markersize=4, linewidth=width)
     _dress(axis, x_label, y_label)
     if len(curves) > 1:
-        axis.legend(fontsize=8, frameon=False)
+        _legend(figure, places)
     _name(figure, title)
     return figure
 
@@ -147,7 +159,7 @@ def boxes_figure(
     axis.axhline(0.0, color="#999999", linewidth=0.8)
     _dress(axis, "", y_label)
     if systems:
-        figure.legend(loc="outside lower center", ncols=min(6, len(systems)), frameon=False)
+        _legend(figure, systems)
     _name(figure, title)
     return figure
 
@@ -185,12 +197,13 @@ def scores_over_time_figure(
         )
     _dress(above, "", y_label)
     if scores:
-        above.legend(fontsize=8, frameon=False, loc="upper right")
+        _legend(figure, list(scores))
     low, high = _envelope(waveform, 1500)
     seconds = np.linspace(0, np.shape(waveform)[-1] / sample_rate, len(low))
     below.fill_between(seconds, low, high, color="#555555", linewidth=0)
-    _dress(below, "seconds", "")
+    _dress(below, "time (s)", "truth")
     below.set_yticks([])
+    above.margins(x=0.01)
     _name(figure, title)
     return figure
 
@@ -201,15 +214,18 @@ def pareto_figure(
     x_label: str,
     y_label: str = "SDR (dB)",
     title: str = "",
+    reach: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
     """Score against cost on a logarithmic axis; the line joins what nothing cheaper beats.
 
     Args:
         points: name -> (cost, score).
+        reach: name -> lowest and highest score of the same setting, drawn as a whisker.
     """
     figure = new_figure(7.0, 4.4)
     axis = figure.subplots()
     known = {n: (x, y) for n, (x, y) in points.items() if np.isfinite([x, y]).all() and x > 0}
+    costs_known = [x for x, _ in known.values()]
     front = pareto_front(known)
     if len(front) > 1:
         costs, best = zip(*(known[name] for name in front), strict=True)
@@ -218,12 +234,39 @@ def pareto_figure(
         filled = _colour(index) if name in front else "white"
         mark = MARKS[index // len(COLOURS) % len(MARKS)]
         axis.scatter([x], [y], s=48, color=filled, edgecolors=_colour(index), marker=mark, zorder=2)
-        axis.annotate(_literal(name), (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8)
-    axis.set_xscale("log")
-    axis.margins(x=0.15, y=0.15)
+        if reach and name in reach:
+            axis.vlines([x], *reach[name], color=_colour(index), linewidth=1.2, zorder=1)
+        # names stand on the outer side of the points, where the axis leaves room for them, and of
+        # neighbours in cost one above and one below
+        above = sorted(costs_known).index(x) % 2 == 0
+        right = x * x >= min(costs_known) * max(costs_known)
+        axis.annotate(
+            _literal(name),
+            (x, y),
+            xytext=(8 if right else -8, 4 if above else -12),
+            textcoords="offset points",
+            fontsize=8,
+            horizontalalignment="left" if right else "right",
+        )
+    _cost_axis(axis, costs_known)
+    axis.margins(y=0.15)
     _dress(axis, x_label, y_label)
     _name(figure, title)
     return figure
+
+
+def _cost_axis(axis: Axes, costs: Sequence[float]) -> None:
+    """A logarithmic axis in plain numbers, at least a factor of four wide, with room for names."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    axis.set_xscale("log")
+    if costs:
+        low, high = min(costs), max(costs)
+        wide = max(2 / (high / low) ** 0.5, 1.2 * (high / low) ** 0.25)
+        axis.set_xlim(low / wide, high * wide)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
@@ -235,6 +278,10 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
             front.append(name)
             best = points[name][1]
     return front
+
+
+def _hertz(hertz: float) -> str:
+    return f"{hertz / 1000:g}k" if hertz >= 1000 else f"{hertz:g}"
 
 
 def _power(signal: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
@@ -295,6 +342,13 @@ def _envelope(waveform: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray
     blocks = np.array_split(audio, min(points, max(1, len(audio))))
     low = np.array([block.min(initial=0.0) for block in blocks])
     return low, np.array([block.max(initial=0.0) for block in blocks])
+
+
+def _legend(figure: Figure, names: Sequence[str]) -> None:
+    """Beneath the axes, where it hides nothing; in as many rows as the names need."""
+    letters = 12 * figure.get_figwidth()  # that an inch holds
+    columns = max(1, min(len(names), int(letters / (6 + max(map(len, names), default=0)))))
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
 def _dress(axis: Axes, x_label: str, y_label: str) -> None:

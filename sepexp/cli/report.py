@@ -32,6 +32,10 @@ def main(arguments: list[str]) -> None:
 
         parts += [write(table) for table in survey_tables(records, parameters)]
     print("\n\n".join(part for part in parts if part))
+    if given.export:
+        from sepexp.report.export import export
+
+        print(f"\nscores: {export(records, given.export)}")
     if given.page:
         from sepexp.report.page import write_page
 
@@ -73,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--songs", type=int, default=3, help="how many songs the page lets one listen to (3)"
+    )
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="write every score of all runs as one long table, .csv or .parquet",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", dest="form", action="store_const", const="markdown")

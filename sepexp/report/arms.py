@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sepexp.metric.card import lower_is_better, unit
 from sepexp.report.runs import RunRecord, plain_value
 from sepexp.report.scores import by_track
 from sepexp.report.text import Table, number
@@ -45,6 +46,7 @@ class Verdicts(NamedTuple):
 
     pairs: list[Pair]
     notes: list[str]
+    metric: str = "SDR"
 
 
 def arms(records: Sequence[RunRecord]) -> tuple[list[Arm], list[str]]:
@@ -109,7 +111,7 @@ def judge(records: Sequence[RunRecord], metric: str = "SDR") -> Verdicts:
     if skipped:
         notes.append(f"{skipped} pairs of arms differ in more than one setting: not compared.")
     notes += [record.stamped for record in records if record.stamped]
-    return Verdicts(pairs, notes)
+    return Verdicts(pairs, notes, metric)
 
 
 def matched(first: Arm, second: Arm, metric: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -157,15 +159,18 @@ def verdict_table(verdicts: Verdicts) -> tuple[Table, list[str]]:
             f"{found.seeds[0]}, {found.seeds[1]}", str(found.tracks),
             number(p, 3), "–" if found.of_checkpoints else number(found.detectable),
         ])  # fmt: skip
-        lines.append(words(pair.name, found, p, len(family)))
+        lower = lower_is_better(verdicts.metric)
+        size = unit(verdicts.metric)
+        lines.append(words(pair.name, found, p, len(family), unit=size, lower_is_better=lower))
         if pair.lost:
             notes.append(f"{pair.name}: left out {'; '.join(pair.lost)}.")
-    notes.insert(0, _explained(family, pairs))
-    title = "Differences in dB (mean over tracks, first minus second)"
+    notes.insert(0, _explained(family, pairs, unit(verdicts.metric)))
+    size = f" in {unit(verdicts.metric)}" if unit(verdicts.metric) else ""
+    title = f"Differences of {verdicts.metric}{size} (mean over tracks, first minus second)"
     return Table(title, [*columns, "detectable"], rows, notes), lines
 
 
-def _explained(family: list[Pair], pairs: list[Pair]) -> str:
+def _explained(family: list[Pair], pairs: list[Pair], size: str) -> str:
     if not pairs:
         return "No two arms differ in exactly one setting: nothing to compare."
     text = f"Intervals at {LEVEL:.0%} over seeds and tracks"
@@ -174,8 +179,8 @@ def _explained(family: list[Pair], pairs: list[Pair]) -> str:
     if family:
         worst = max(pair.found.detectable for pair in family)
         text += (
-            f". These seeds and tracks could have shown {number(worst)} dB in every pair "
-            f"(detectable: found with probability {POWER:.0%})"
+            f". These seeds and tracks could have shown {' '.join([number(worst), size]).strip()} "
+            f"in every pair (detectable: found with probability {POWER:.0%})"
         )
     return text + "."
 

@@ -114,7 +114,10 @@ class _Page:
 def _head(records: Sequence[RunRecord]) -> str:
     stamps = "".join(f'<p class="stamp">{escape(r.stamped)}</p>' for r in records if r.stamped)
     data = ", ".join(dict.fromkeys(record.data or "unknown data" for record in records))
-    lead = f"{len(records)} run{'s' if len(records) != 1 else ''} on {data}"
+    kinds = len(figures.settings(records))
+    lead = f"{len(records)} run{'s' if len(records) != 1 else ''}"
+    lead += f" of {kinds} settings" if 1 < kinds < len(records) else ""
+    lead += f", tested on {data}"
     demo = any("demo" in record.data.lower() for record in records)
     note = f'<p class="note">{escape(DEMO)}</p>' if demo else ""
     links = ("scores", "verdicts", "figures", "listen", "runs")
@@ -133,6 +136,7 @@ def _scores(records: Sequence[RunRecord], tested: Sequence[RunRecord], metric: s
     if len(records) == 1:
         parts = [table_html(score_table(tested[0].scores, metric))]
         parts.append(f"<p>{escape(reading(tested[0].scores))}</p>")
+        parts.append(_card(tested[0]))
     else:
         parts = [table_html(runs_table(records, metric))]
     return _section("scores", "Scores", parts)
@@ -161,17 +165,25 @@ def _figures(page: _Page, tested: Sequence[RunRecord], metric: str) -> str:
     drawn: list[tuple[Figure | None, str]] = []
     if len(tested) == 1:
         boxes = figures.run_boxes(tested[0].scores, metric)
+        what = "every track, by source and system"
         for name, figure in figures.run_curves(tested[0]).items():
-            drawn.append((figure, f"Learning curves: {name}"))
+            drawn.append((figure, f"Learning curves of the run: {name}."))
     else:
         boxes = figures.runs_boxes(tested, metric)
-        drawn.append((figures.runs_curves(tested), "Validation over epochs"))
-        drawn.append(
-            (figures.pareto(tested), "Score and computation; the line is the Pareto front")
-        )
-        drawn.append((figures.pareto(tested, "parameters"), "Score and size"))
+        what = "every track (mean over seeds), by source and setting"
+        drawn.append((figures.runs_curves(tested), "Validation score over epochs, a line a seed."))
+        seeds = "a whisker spans the seeds, the line is the Pareto front (mean over seeds)"
+        costs = {
+            "macs": "computation", "parameters": "size", "real_time_factor": "time to separate"
+        }  # fmt: skip
+        for cost, name in costs.items():
+            drawn.append((figures.pareto(tested, cost, metric), f"Score and {name}; {seeds}."))
     parts = [page.figure(figure, caption) for figure, caption in drawn if figure is not None]
-    first = page.figure(boxes, f"{metric} of every track, by source; a diamond is the mean")
+    caption = (
+        f"{metric} of {what}. A box holds the middle half of the tracks, its line is the median, "
+        "the diamond the mean, a dot a track."
+    )
+    first = page.figure(boxes, caption)
     return _section("figures", "Figures", [first, f'<div class="figures">{"".join(parts)}</div>'])
 
 
@@ -221,13 +233,16 @@ def _pictures(page: _Page, excerpt: Excerpt, arrays: dict[str, np.ndarray], rate
     parts = [
         page.figure(
             plot.scores_over_time_figure(truth, rate, curves),
-            f"SDR of every second above the true {excerpt.target}",
+            f"SDR of every second, above the waveform of the true {excerpt.target}.",
         )
     ]
     for label in runs:
         shown = {"truth": truth, "estimate": arrays[label], "error": arrays[label] - truth}
         parts.append(
-            page.figure(plot.spectrogram_figure(shown, rate), f"{excerpt.target} by {label}")
+            page.figure(
+                plot.spectrogram_figure(shown, rate),
+                f"{excerpt.target}: truth, estimate of {label}, and error on one scale.",
+            )
         )
     body = "".join(parts)
     return f"<details><summary>SDR over time, spectrograms</summary>{body}</details>"
@@ -259,10 +274,15 @@ def _runs(records: Sequence[RunRecord], tested: Sequence[RunRecord]) -> str:
         parts.append(
             f"<details><summary>{escape(record.label)}</summary><dl>{items}</dl></details>"
         )
-    lines = default_card(tested[0]).splitlines()
-    card = "".join(f"<li>{escape(line.removeprefix('- '))}</li>" for line in lines)
-    parts.append(f'<h3>What the numbers are</h3><ul class="notes">{card}</ul>')
+    if len(records) > 1:
+        parts.append(_card(tested[0]))
     return _section("runs", "Runs", parts)
+
+
+def _card(record: RunRecord) -> str:
+    lines = default_card(record).splitlines()
+    items = "".join(f"<li>{escape(line.removeprefix('- '))}</li>" for line in lines)
+    return f'<h3>What the numbers are</h3><ul class="notes">{items}</ul>'
 
 
 def table_html(table: Table) -> str:

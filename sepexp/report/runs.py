@@ -87,8 +87,9 @@ class RunRecord:
         if not songs:
             return ""
         return (
-            f"{self.label}: CHOSEN ON TEST SONGS ({len(songs)} of the validation songs are test "
-            "songs, allowed by allow_test_selection): its scores are too high to be compared"
+            f"{self.label}: CHOSEN ON TEST SONGS ({len(songs)} songs that it learned from or was "
+            "chosen on are test songs, allowed by allow_test_selection): its scores are too high to "
+            "be compared"
         )
 
     @property
@@ -99,7 +100,10 @@ class RunRecord:
 
     @property
     def test_fingerprint(self) -> Any:
-        """What identifies the songs of the test by content; None where it wasn't recorded."""
+        """What identifies the scored songs by content; None where it wasn't recorded."""
+        tested = self.passport.get("tested")
+        if isinstance(tested, Mapping) and tested.get("fingerprint"):
+            return tested["fingerprint"]
         data = self.passport.get("data")
         prints = data.get("fingerprint") if isinstance(data, Mapping) else None
         return prints.get("test") if isinstance(prints, Mapping) else prints
@@ -166,10 +170,10 @@ def plain_value(text: str | None) -> str:
 
 
 def read_curves(path: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """Learning curves of a Lightning `metrics.csv`: column -> (epochs, values)."""
-    curves: dict[str, tuple[list[float], list[float]]] = {}
+    """Learning curves of a Lightning `metrics.csv`: column -> (epochs, mean value in each)."""
+    found: dict[str, dict[float, list[float]]] = {}
     if not path.is_file():
-        return curves
+        return {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             epoch = _number(row.get("epoch"))
@@ -177,10 +181,11 @@ def read_curves(path: Path) -> dict[str, tuple[list[float], list[float]]]:
                 value = _number(text)
                 if name in (None, "epoch", "step") or math.isnan(epoch) or math.isnan(value):
                     continue
-                x, y = curves.setdefault(str(name), ([], []))
-                x.append(epoch)
-                y.append(value)
-    return curves
+                found.setdefault(str(name), {}).setdefault(epoch, []).append(value)
+    return {
+        name: (list(epochs), [sum(values) / len(values) for values in epochs.values()])
+        for name, epochs in found.items()
+    }
 
 
 def _number(text: Any) -> float:

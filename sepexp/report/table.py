@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from sepexp.errors import UserError
+from sepexp.metric.card import cards_text, metric_card, unit
 from sepexp.report.runs import RunRecord, command, differing, open_runs
 from sepexp.report.scores import (
     ALL,
     FLOORS,
-    FRAMEWISE,
     Cell,
     Scores,
     silences,
@@ -23,7 +24,12 @@ from sepexp.report.text import Table, both, count, duration, latex, markdown, nu
 
 __all__ = ["latex", "markdown", "short_report", "summary", "sweep_table", "terminal"]
 
-BOTH = "Every cell is median / mean over tracks, in dB; frames are brought together by NaN-median."
+LEAK = "leak of "
+PERFECT = "true magnitude, true phase"
+COSTS = (
+    "MACs/s: multiply-accumulates for a second of music; training: of this run; RTF: seconds of "
+    "computing for a second of music; peak MB: memory of the test, on a GPU the GPU's."
+)
 DEMO = (
     "These songs were synthesised: the scores show that everything works and what differs, but "
     "say nothing about real music, and figures published for MUSDB18 can't be set beside them."
@@ -40,7 +46,9 @@ def score_table(scores: Scores, metric: str = "SDR", *, title: str = "") -> Tabl
         found = [table.get((system, source)) for source in shown]
         if any(found):
             rows.append([_role(system), *(both(c.median, c.mean) if c else "–" for c in found)])
-    return Table(title or metric, ["system", *shown], rows, [BOTH, *_silence_notes(cells)])
+    return Table(
+        title or metric, ["system", *shown], rows, [_cells(metric), *_silence_notes(cells)]
+    )
 
 
 def short_report(folder: Path | str, card: str = "") -> str:
@@ -63,9 +71,11 @@ def short_report(folder: Path | str, card: str = "") -> str:
     for metric in main or sorted(present):
         parts.append(markdown(score_table(scores, metric, title=_metric_title(metric))))
     parts.append(reading(scores))
-    rest = [metric for metric in FRAMEWISE[1:] if metric in present]
-    if rest:
+    rest = [metric for metric in dict.fromkeys(key.metric for key in scores) if metric not in main]
+    if main and [metric for metric in rest if not metric.startswith(LEAK)]:
         parts.append(markdown(_model_table(scores, rest)))
+    if any(metric.startswith(LEAK) for metric in rest):
+        parts.append(markdown(leak_table(scores)))
     parts += ["## Metric card", card or default_card(record)]
     limits = _limits(record)
     if limits:
@@ -90,6 +100,7 @@ def sweep_table(
 def runs_table(records: Sequence[RunRecord], metric: str = "SDR") -> Table:
     """A row for every run, and beneath them the rows of the systems that all runs share."""
     tested = [record for record in records if record.has_scores]
+    check_metric(tested, metric)
     keys = differing(records)
     names = list(dict.fromkeys(source for record in tested for source in sources(record.scores)))
     shown = [*names, ALL] if len(names) > 1 else names
@@ -103,14 +114,30 @@ def runs_table(records: Sequence[RunRecord], metric: str = "SDR") -> Table:
         chosen = [record.choice(key) for key in keys]
         status = "" if record.has_scores else f" ({record.passport.get('status', 'untested')})"
         rows.append([record.label + status, *chosen, str(record.seed), *scored, *costs(record)])
-    notes = [BOTH, *_silence_notes(cells)]
+    notes = [_cells(metric), COSTS, *_silence_notes(cells)]
+    notes += _cards([metric], tested[:1])
     notes += [record.stamped for record in records if record.stamped]
     prints = {json.dumps(r.test_fingerprint, sort_keys=True) for r in tested if r.test_fingerprint}
     if len(prints) > 1:
         notes.append("THE RUNS WERE TESTED ON DIFFERENT SONGS: their scores can't be compared.")
-    elif tested:
+    notes += _scored_differently(tested)
+    if tested and len(prints) < 2:
         rows += _shared_rows(tested[0], metric, shown, len(keys))
     return Table(f"{_metric_title(metric)}, {len(records)} runs", columns, rows, notes)
+
+
+def check_metric(tested: Sequence[RunRecord], metric: str) -> None:
+    """Refuse a metric that no run has.
+
+    Raises:
+        UserError: With the metrics that there are, and how to get more.
+    """
+    present = dict.fromkeys(key.metric for record in tested for key in record.scores)
+    if tested and metric not in present:
+        raise UserError(
+            f"metric {metric} is in none of these runs: expected one of {', '.join(present)}, or "
+            "score a run again with `python -m sepexp evaluate RUN --scores NAME`"
+        )
 
 
 def costs(record: RunRecord) -> list[str]:
@@ -129,7 +156,8 @@ def reading(scores: Scores) -> str:
     best: dict[str, tuple[float, str]] = {}
     for cell in summary(scores, ["SDR"]):
         whole = cell.source == ALL or len(sources(scores)) == 1
-        if not whole or not math.isfinite(cell.mean):
+        # the truth put together again proves the path and is no rival to anybody
+        if not whole or not math.isfinite(cell.mean) or cell.system == PERFECT:
             continue
         kind = "model" if cell.system == "model" else "oracle"
         kind = "floor" if cell.system in FLOORS else kind
@@ -147,22 +175,59 @@ def reading(scores: Scores) -> str:
 
 
 def default_card(record: RunRecord) -> str:
-    """What the numbers are, from the passport."""
-    tested = record.passport.get("tested") or {}
-    metric = tested.get("metric") or {}
-    window, hop = metric.get("window", "?"), metric.get("hop", "?")
-    tracks = len({key.track for key in record.scores})
-    lines = [
-        f"SDR, ISR, SIR, SAR: BSSEval v4 as museval 0.4.1 defines it, window {window} s, hop "
-        f"{hop} s (backend: {metric.get('backend', 'unknown')})",
-        "silence: a frame in which one source or estimate is silent counts for none; a source that "
-        "is silent throughout a track drops out there and is named",
-        "uSDR: 10 log10 of signal over error on the whole track, as in the MDX and SDX challenges",
-        "aggregation: NaN-median over frames, then median / mean over tracks; 'all' is the plain "
-        "mean of the sources",
-        f"split: {tested.get('split', 'test')}, {tracks} tracks, fingerprint {_print(record)}",
-    ]
-    return _bullets(lines)
+    """What a run's numbers are: definitions, frames, silence, tracks."""
+    present = list(dict.fromkeys(key.metric for key in record.scores))
+    leaks = [metric for metric in present if metric.startswith(LEAK)]
+    plain = [metric for metric in present if metric not in leaks]
+    lines = _cards([*plain, *(["leak"] if leaks else [])], [record])
+    together = "'all' is the plain mean of the sources' own numbers"
+    return _bullets([*lines, together, f"audio of the test songs: fingerprint {_print(record)}"])
+
+
+def _cards(metrics: Sequence[str], records: Sequence[RunRecord]) -> list[str]:
+    """The cards of some metrics of the first run."""
+    for record in records:
+        tested = record.passport.get("tested") or {}
+        settings = tested.get("metric") or {}
+        split = " ".join(filter(None, (record.data, tested.get("split", "test"))))
+        names = sorted({key.track for key in record.scores})
+        return cards_text([
+            metric_card(
+                metric, window=settings.get("window", math.nan), hop=settings.get("hop", math.nan),
+                split=split, names=names, backend=settings.get("backend", "unknown"),
+            )
+            for metric in metrics
+        ])  # fmt: skip
+    return []
+
+
+def _scored_differently(records: Sequence[RunRecord]) -> list[str]:
+    ways: dict[str, list[str]] = {}
+    for record in records:
+        tested = record.passport.get("tested") or {}
+        way = {"split": tested.get("split", "test"), **(tested.get("metric") or {})}
+        way["checkpoint"] = tested.get("checkpoint", "best.ckpt")
+        text = ", ".join(f"{key} {value}" for key, value in sorted(way.items()))
+        ways.setdefault(text, []).append(record.label)
+    if len(ways) < 2:
+        return []
+    parts = (f"{', '.join(labels)}: {text}" for text, labels in ways.items())
+    return [f"THE RUNS WERE SCORED DIFFERENTLY: {'; '.join(parts)}."]
+
+
+def leak_table(scores: Scores) -> Table:
+    """How much of each reference sits in the model's estimates."""
+    names = list(dict.fromkeys(key.metric for key in scores if key.metric.startswith(LEAK)))
+    cells = {(c.metric, c.source): c for c in summary(scores, names) if c.system == "model"}
+    rows = []
+    for source in sources(scores):
+        found = [cells.get((name, source)) for name in names]
+        rows.append([source, *(both(c.median, c.mean) if c else "–" for c in found)])
+    columns = ["estimate of", *(name.removeprefix(LEAK) for name in names)]
+    note = "Energy of each reference's part in an estimate over that reference's own, in dB."
+    return Table(
+        "Leaks: how much of each source is in the model's estimates", columns, rows, [note]
+    )
 
 
 def _facts(record: RunRecord) -> list[str]:
@@ -173,8 +238,7 @@ def _facts(record: RunRecord) -> list[str]:
     parameters, macs, training, factor, peak = costs(record)
     facts = [
         f"command: `{command(record)}`",
-        f"seed: {record.seed}; status: {passport.get('status', 'unknown')}; "
-        f"commit: {passport.get('commit') or 'unknown'}",
+        f"seed: {record.seed}; {_status(record)}commit: {passport.get('commit') or 'unknown'}",
         f"model: {passport.get('model', 'unknown')}, {parameters} parameters, {macs} "
         "multiply-accumulates for a second of music",
         f"data: {record.data or 'unknown'}, test fingerprint {_print(record)}",
@@ -202,19 +266,21 @@ def _limits(record: RunRecord) -> list[str]:
     return limits
 
 
-def _model_table(scores: Scores, metrics: list[str]) -> Table:
-    cells = {(c.metric, c.source): c for c in summary(scores, metrics) if c.system == "model"}
+def _status(record: RunRecord) -> str:
+    """A run writes its own report before it is over: "running" would stay there for ever."""
+    status = record.passport.get("status", "unknown")
+    return "" if status == "running" else f"status: {status}; "
+
+
+def _model_table(scores: Scores, metrics: Sequence[str]) -> Table:
     shown = [*sources(scores), ALL] if len(sources(scores)) > 1 else sources(scores)
-    rows = [
-        [
-            m,
-            *(
-                both(cells[m, s].median, cells[m, s].mean) if (m, s) in cells else "–"
-                for s in shown
-            ),
-        ]
-        for m in metrics
-    ]
+    cells = {(c.metric, c.source): c for c in summary(scores, metrics) if c.system == "model"}
+    rows = []
+    for metric in metrics:
+        if not metric.startswith(LEAK):
+            found = [cells.get((metric, source)) for source in shown]
+            name = f"{metric} ({unit(metric)})" if unit(metric) else metric
+            rows.append([name, *(both(c.median, c.mean) if c else "–" for c in found)])
     return Table("The model's other numbers", ["metric", *shown], rows)
 
 
@@ -239,8 +305,13 @@ def _role(system: str) -> str:
 
 
 def _metric_title(metric: str) -> str:
-    titles = {"SDR": "SDR (BSSEval v4, framewise)", "uSDR": "uSDR (whole track)"}
-    return titles.get(metric, metric)
+    titles = {"SDR": "SDR in dB (BSSEval v4, framewise)", "uSDR": "uSDR in dB (whole track)"}
+    return titles.get(metric, f"{metric} in {unit(metric)}" if unit(metric) else metric)
+
+
+def _cells(metric: str) -> str:
+    size = f", in {unit(metric)}" if unit(metric) else ""
+    return f"Every cell is median / mean over tracks{size}."
 
 
 def _silence_notes(cells: Sequence[Cell]) -> list[str]:

@@ -136,9 +136,17 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def words(name: str, found: Comparison, adjusted: float, family: int) -> str:
+def words(
+    name: str,
+    found: Comparison,
+    adjusted: float,
+    family: int,
+    *,
+    unit: str = "dB",
+    lower_is_better: bool = False,
+) -> str:
     """A comparison in a sentence; `adjusted` is its p value after Holm over `family` of them."""
-    size = f"{found.difference:+.2f} dB"
+    size = f"{found.difference:+.2f} {unit}".rstrip()
     interval = f"{found.low:.2f} to {found.high:.2f}"
     if found.of_checkpoints:
         within = f", {interval} over tracks alone" if math.isfinite(found.low) else ""
@@ -153,5 +161,5 @@ def words(name: str, found: Comparison, adjusted: float, family: int) -> str:
             f"{name}: {size}, interval {interval}, but not after Holm's correction for {family} "
             f"comparisons (p {adjusted:.2f}): no evidence"
         )
-    verdict = "better" if found.difference > 0 else "worse"
+    verdict = "better" if (found.difference > 0) != lower_is_better else "worse"
     return f"{name}: {size}, interval {interval}: {verdict}"

@@ -18,7 +18,7 @@ def test_command_prints_tables_verdicts_and_survey(
         run = make_run(f"s/{name}", overrides={"model.activation": name})
     report.main([str(run.parent)])
     text = capsys.readouterr().out
-    assert "SDR (BSSEval v4, framewise), 2 runs" in text
+    assert "SDR in dB (BSSEval v4, framewise), 2 runs" in text
     assert "model.activation glu against relu: " in text
     assert "this checkpoint against that one" in text and "Ablation" not in text
     report.main([str(run.parent), "--latex", "--metric", "uSDR"])

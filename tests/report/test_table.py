@@ -25,7 +25,8 @@ def test_report_says_what_was_run_and_how_it_scored(make_run: MakeRun) -> None:
     # sources lie 0, 1, 2, 3 dB under the level, songs move all alike
     assert "5.0 dB above the best row that separates nothing" in text.replace("5.01 dB", "5.0 dB")
     assert "bass has no finite value in song 5" in text
-    assert "window 1.0 s" in text and "6 tracks, fingerprint ffff" in text
+    assert "window 1 s" in text and "musdb18 test, 6 tracks, list " in text
+    assert "test songs: fingerprint ffff" in text and "SIR in dB" not in text
     assert "one seed" in text and "synthesised" not in text
     assert "SIR" in text and "1.04M parameters" in text
 
@@ -34,7 +35,7 @@ def test_report_of_demo_songs_says_what_they_cannot(make_run: MakeRun) -> None:
     data = {"data": {"name": "demo", "note": "made by rule", "fingerprint": {"test": "0"}}}
     text = short_report(make_run("demo", passport=data), card="- my own card")
     assert "say nothing about real music" in text and "made by rule" in text
-    assert "- my own card" in text and "aggregation:" not in text
+    assert "- my own card" in text and "over tracks:" not in text
 
 
 def test_a_run_chosen_on_test_songs_is_stamped_everywhere(make_run: MakeRun) -> None:
@@ -64,6 +65,38 @@ def test_different_songs_are_called_out(make_run: MakeRun) -> None:
     data = {"data": {"name": "musdb18", "fingerprint": {"test": "0" * 32}}}
     run = make_run("s/b", passport=data)
     assert "DIFFERENT SONGS" in sweep_table([run.parent])
+
+
+def test_every_table_has_its_metric_card_and_names_what_differs(make_run: MakeRun) -> None:
+    metric = {"backend": "museval", "window": 2.0, "hop": 1.0}
+    make_run("s/a", seed=1)
+    make_run("s/b", seed=2, passport={"tested": {"split": "test", "metric": metric}})
+    folder = make_run("s/c", seed=3).parent
+    text = sweep_table([folder], write=terminal).replace("\n    ", " ")
+    assert "BSSEval v4 (museval 0.4.1)" in text and "window 1 s, hop 1 s" in text
+    assert "over tracks: median / mean" in text and "MACs/s: multiply" in text
+    assert "SCORED DIFFERENTLY" in text and "b: backend museval" in text
+    with pytest.raises(UserError, match="metric FAD is in none .* SDR, SIR, uSDR"):
+        sweep_table([folder], metric="FAD")
+
+
+def test_the_songs_that_were_scored_count_not_those_of_the_training(make_run: MakeRun) -> None:
+    make_run("s/a", seed=1)
+    tested = {"split": "test", "fingerprint": "e" * 32, "metric": {"backend": "sepexp"}}
+    folder = make_run("s/b", seed=2, passport={"tested": tested}).parent
+    assert "DIFFERENT SONGS" in sweep_table([folder])
+
+
+def test_other_scores_and_leaks_have_tables_of_their_own(make_run: MakeRun) -> None:
+    run = make_run("more")
+    with (run / "scores.csv").open("a") as file:
+        for source in ("vocals", "drums"):
+            file.write(f"x,model,song 1,{source},bleedless,,50\n")
+            file.write(f"x,model,song 1,{source},leak of drums,,-20\n")
+    text = short_report(run).replace("\\_", "_")
+    assert "| bleedless | 50.00 / 50.00 | 50.00 / 50.00 |" in text and "| SIR (dB) |" in text
+    assert "| estimate of | drums |" in text and "| vocals | -20.00 / -20.00 |" in text
+    assert "100 / (1 + mean excess in dB" in text and "leak: energy" in text
 
 
 def test_labels_are_short_and_tell_runs_apart(make_run: MakeRun) -> None:
