@@ -1,13 +1,15 @@
 """Separate a whole song: chunks with context, overlap-add, shifts, other rates and channel counts.
 
 Validation, the test and the `separate` command all go through `separate`, so they can't disagree.
+A song may be a tensor or lie in a file: it is asked for one window at a time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from types import EllipsisType
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +34,19 @@ class Inference(NamedTuple):
     fade_power: float
     shifts: int
     max_shift: float
+
+
+class Song(Protocol):
+    """What can be separated: a tensor (channels, samples), or something that reads its slices."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+    @property
+    def device(self) -> torch.device: ...
+    def __getitem__(self, place: tuple[EllipsisType, slice]) -> Tensor: ...
+
+
+Read = Callable[[int, int], Tensor]  # from a sample to another -> (channels, samples)
 
 
 def settings(
@@ -99,7 +114,7 @@ def at_model(waveform: Tensor, model: Any, sample_rate: int) -> Tensor:
 @torch.no_grad()
 def separate(
     model: Any,
-    mixture: Tensor,
+    mixture: Song,
     *,
     sample_rate: int,
     inference: Inference,
@@ -108,7 +123,7 @@ def separate(
     """A song's stems, as long as the song and at its rate, whatever the model works at.
 
     A mono model separates each channel of the song by itself; a stereo model hears a mono song
-    twice and its estimates are averaged.
+    twice and its estimates are averaged. A song at the model's rate is read window by window.
 
     Args:
         model: In any mode; it is switched to evaluation and back.
@@ -124,14 +139,26 @@ def separate(
     training = model.training
     model.eval()
     try:
-        signal = resample(mixture, sample_rate, model.sample_rate)
+        song = mixture
+        if sample_rate != model.sample_rate:
+            song = resample(mixture[..., :], sample_rate, model.sample_rate)
         if model.channels == 1 and channels > 1:
             stems = torch.cat(
-                [_shifted(model, signal[c : c + 1], inference, progress) for c in range(channels)],
+                [
+                    _shifted(model, _reader(song, channel), song, inference, progress)
+                    for channel in range(channels)
+                ],
                 dim=-2,
             )
         else:
-            stems = _shifted(model, to_channels(signal, model.channels), inference, progress)
+            read = _reader(song, None)
+            stems = _shifted(
+                model,
+                lambda first, last: to_channels(read(first, last), model.channels),
+                song,
+                inference,
+                progress,
+            )
             if channels == 1:
                 stems = stems.mean(dim=-2, keepdim=True)
         stems = resample(stems, model.sample_rate, sample_rate)
@@ -141,40 +168,68 @@ def separate(
     return stems.to(mixture.device)
 
 
-def _shifted(model: Any, signal: Tensor, inference: Inference, progress: Callable | None) -> Tensor:
+def _reader(song: Song, channel: int | None) -> Read:
+    """Windows of a song, or of one of its channels, with silence on both sides of it."""
+    samples = song.shape[-1]
+
+    def read(first: int, last: int) -> Tensor:
+        begin, end = min(max(first, 0), samples), min(max(last, 0), samples)
+        window = song[..., begin:end]
+        if channel is not None:
+            window = window[channel : channel + 1]
+        if end - begin == last - first:
+            return window
+        before = min(max(0, -first), last - first)
+        return F.pad(window, (before, last - first - (end - begin) - before))
+
+    return read
+
+
+def _shifted(
+    model: Any, read: Read, song: Song, inference: Inference, progress: Callable | None
+) -> Tensor:
     """Mean over random time shifts, each undone (the same offsets for every song)."""
+    samples = song.shape[-1]
     if not inference.shifts:
-        return _chunked(model, signal, inference, progress)
-    samples = signal.shape[-1]
+        return _chunked(model, read, samples, song.device, inference, progress)
     room = max(1, int(inference.max_shift * model.sample_rate))
-    padded = F.pad(signal, (room, room))
     generator = torch.Generator().manual_seed(0)
     total = torch.zeros(())
     for offset in torch.randint(room, (inference.shifts,), generator=generator).tolist():
-        estimate = _chunked(
-            model, padded[..., offset : room + offset + samples], inference, progress
-        )
-        total = total + estimate[..., room - offset : room - offset + samples]
+        late = room - offset  # samples of silence before the song
+
+        def moved(first: int, last: int, late: int = late) -> Tensor:
+            return read(first - late, last - late)
+
+        estimate = _chunked(model, moved, room + samples, song.device, inference, progress)
+        total = total + estimate[..., late : late + samples]
     return total / inference.shifts
 
 
-def _chunked(model: Any, signal: Tensor, inference: Inference, progress: Callable | None) -> Tensor:
-    """(channels, samples) at the model's rate -> (targets, channels, samples) by overlap-add."""
-    samples = signal.shape[-1]
+def _chunked(
+    model: Any,
+    read: Read,
+    samples: int,
+    device: torch.device,
+    inference: Inference,
+    progress: Callable | None,
+) -> Tensor:
+    """A song at the model's rate -> (targets, channels, samples) on `device` by overlap-add."""
     context = model.context
-    device = next(iter([*model.parameters(), *model.buffers()]), signal).device
+    place = next((part.device for part in [*model.parameters(), *model.buffers()]), device)
+    # a model in half or double precision reads its own kind of numbers
+    kind = next((part.dtype for part in model.parameters() if part.is_floating_point()), None)
     chunk = samples
     if inference.segment is not None:
         chunk = min(samples, math.ceil(inference.segment * model.sample_rate))
     starts = chunk_starts(samples, chunk, inference.overlap)
-    padded = F.pad(signal, (context, context))
-    weight = fade(chunk, power=inference.fade_power, device=signal.device)
+    weight = fade(chunk, power=inference.fade_power, device=device)
     total: Tensor | None = None
-    weights = torch.zeros(samples, device=signal.device)
+    weights = torch.zeros(samples, device=device)
     for first in range(0, len(starts), inference.batch_size):
         group = starts[first : first + inference.batch_size]
-        batch = torch.stack([padded[:, s : s + chunk + 2 * context] for s in group])
-        estimates = model(batch.to(device)).waveforms.to(signal.device).float()
+        batch = torch.stack([read(s - context, s + chunk + context) for s in group])
+        estimates = model(batch.to(place, kind)).waveforms.to(device).float()
         if total is None:
             total = estimates.new_zeros(*estimates.shape[1:3], samples)
         for start, estimate in zip(group, estimates, strict=True):

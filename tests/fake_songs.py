@@ -77,15 +77,3 @@ class FakeCorpus:
 
     def open(self) -> Corpus:
         return self.parts
-
-
-@dataclass(frozen=True, kw_only=True)
-class MappedSong(FakeSong):
-    """Samples out of a file, mapped where they are read."""
-
-    path: str = ""
-
-    def read(self, source: str, start: int, frames: int) -> np.ndarray:
-        shape = (len(self.sources), self.channels, self.frames)
-        stems = np.memmap(self.path, dtype=np.int16, mode="r", shape=shape)
-        return stems[self.sources.index(source), :, start : start + frames]

@@ -115,3 +115,91 @@ def test_fade_is_positive_and_symmetric() -> None:
     for chunk in (1, 2, 7, 100):
         weights = fade(chunk)
         assert (weights > 0).all() and torch.equal(weights, weights.flip(0))
+
+
+class Lying:
+    """A song in a file: slices only, each remembered."""
+
+    def __init__(self, song: Tensor) -> None:
+        self.song, self.shape, self.device = song, song.shape, song.device
+        self.asked: list[int] = []
+
+    def __getitem__(self, place: tuple) -> Tensor:
+        self.asked.append(self.song[place].shape[-1])
+        return self.song[place].clone()
+
+
+class Mixes(nn.Module):
+    """Every estimated sample depends on all that the chunk held."""
+
+    def __init__(self, *, channels: int, context: int) -> None:
+        super().__init__()
+        self.sample_rate, self.channels, self.context = 8000, channels, context
+
+    def forward(self, mixture: Tensor) -> Separation:
+        inner = mixture[..., self.context : mixture.shape[-1] - self.context]
+        place = torch.linspace(0.5, 1.5, inner.shape[-1])
+        spread = mixture.abs().mean(dim=(1, 2), keepdim=True)
+        return Separation(torch.stack([place * inner, inner + spread], dim=1))
+
+
+@pytest.mark.parametrize("samples", [1, 799, 801, 4321])
+@pytest.mark.parametrize(("channels", "model_channels"), [(2, 2), (2, 1), (1, 2)])
+@pytest.mark.parametrize("context", [0, 950])
+@pytest.mark.parametrize("shifts", [0, 2])
+def test_a_song_read_by_windows_gives_the_same_bits(
+    samples: int, channels: int, model_channels: int, context: int, shifts: int
+) -> None:
+    model = Mixes(channels=model_channels, context=context)
+    cut = PLAIN._replace(shifts=shifts, max_shift=0.05)
+    held = song(channels, samples)
+    lying = Lying(held)
+    asked = {"sample_rate": 8000, "inference": cut}
+    assert torch.equal(separate(model, lying, **asked), separate(model, held, **asked))
+    assert max(lying.asked) <= 800 + 2 * context  # never the song, however long
+
+
+def test_a_song_at_another_rate_is_read_once() -> None:
+    lying = Lying(song(2, 4410))
+    asked = {"sample_rate": 44100, "inference": PLAIN}
+    model = Mixes(channels=2, context=0)
+    assert torch.equal(separate(model, lying, **asked), separate(model, lying.song, **asked))
+    assert lying.asked == [4410]
+
+
+@pytest.mark.parametrize("context", [0, 50])
+@pytest.mark.parametrize("shifts", [0, 2])
+def test_chunks_are_those_of_the_padded_song(context: int, shifts: int) -> None:
+    model, samples = Mixes(channels=2, context=context), 2345
+    held = song(2, samples)
+    cut = PLAIN._replace(shifts=shifts, max_shift=0.05)
+    room, expected = 400, torch.zeros(2, 2, samples)
+    offsets = torch.randint(room, (shifts,), generator=torch.Generator().manual_seed(0)).tolist()
+    for offset in offsets or [room]:
+        silence = torch.zeros(2, room - offset)
+        moved = torch.cat([silence, held, torch.zeros(2, offset if shifts else 0)], dim=-1)
+        around = nn.functional.pad(moved, (context, context))
+        total, weights = torch.zeros(2, *moved.shape), torch.zeros(moved.shape[-1])
+        for start in chunk_starts(moved.shape[-1], 800, cut.overlap):
+            estimate = model(around[None, :, start : start + 800 + 2 * context]).waveforms[0]
+            total[..., start : start + 800] += estimate * fade(800)
+            weights[start : start + 800] += fade(800)
+        late = room - offset
+        expected += (total / weights)[..., late : late + samples] / max(1, shifts)
+    found = separate(model, held, sample_rate=8000, inference=cut)
+    assert torch.allclose(found, expected, atol=1e-6)  # sums in another order
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_a_model_of_another_precision_reads_its_own_numbers(kind: torch.dtype) -> None:
+    class Scaled(Halves):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(2, 1))
+
+        def forward(self, mixture: Tensor) -> Separation:
+            assert mixture.dtype == self.scale.dtype
+            return super().forward(mixture * self.scale)
+
+    stems = separate(Scaled().to(kind), song(), sample_rate=8000, inference=PLAIN)
+    assert torch.allclose(stems[0], 0.5 * song(), atol=0.02)  # bfloat16 keeps 8 bits

@@ -122,3 +122,44 @@ def test_validation_scores_whole_songs_and_skips_silent_targets() -> None:
     assert logged["valid/sdr"] == pytest.approx(both)
     assert logged["valid/sdr/bass"] != logged["valid/sdr/bass"]  # NaN
     assert module.scores == {}
+
+
+def test_ranks_scores_are_gathered_by_song_and_counted_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two ranks with unequal shares, and a third that had no song."""
+    stems = torch.randn(3, 2, 16000, generator=torch.Generator().manual_seed(0))
+    none = torch.ones(3, dtype=torch.bool)
+    songs = {
+        name: Whole(name, level * stems.sum(0), stems * level, none)
+        for name, level in (("a", 1.0), ("b", 0.1), ("c", 0.3))
+    }
+    songs["b"].stems[0].add_(0.2 * torch.randn(2, 16000))
+    marker = Whole("", torch.zeros(2, 0), torch.zeros(3, 2, 0), none)
+    shares = [[songs["c"]], [songs["b"], songs["a"]], [marker]]
+    parts = []
+    for share in shares:
+        module = separator(SOURCES)
+        for place, song in enumerate(share):
+            module.validation_step(song, place)
+        parts.append(module.scores)
+    assert [list(part) for part in parts] == [["c"], ["b", "a"], []]
+
+    def gather(into: list, mine: dict) -> None:
+        into[:] = parts
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    found = []
+    for rank in range(3):
+        module = separator(SOURCES)
+        module.scores = parts[rank]
+        module._trainer.world_size = 3
+        logged.clear()
+        module.on_validation_epoch_end()
+        found.append(dict(logged))
+    alone = separator(SOURCES)
+    for place, name in enumerate("abc"):
+        alone.validation_step(songs[name], place)
+    logged.clear()
+    alone.on_validation_epoch_end()
+    assert found == [dict(logged)] * 3 and logged["valid/sdr"] == logged["valid/sdr"]

@@ -1,4 +1,4 @@
-"""`python -m sepexp data prepare`: songs fetched, synthesised or decoded before a training."""
+"""`python -m sepexp data`: songs prepared before a training, and the stream to it inspected."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 # what each word does, and the file in `sepexp.cli` whose `main(arguments)` does it
 COMMANDS = {
     "prepare": ("fetch, synthesise or decode the songs that a training would", None),
+    "doctor": ("measure what each stage of the training stream costs", "data_doctor"),
+    "audit": ("render examples of the augmentation and check what it draws", "data_audit"),
 }
 
 
@@ -24,10 +26,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("command", choices=list(COMMANDS), help="its flags: COMMAND --help")
     given = parser.parse_args(arguments[:1])
     other = COMMANDS[given.command][1]
-    if other is None:
-        prepare(arguments[1:])
-    else:
-        importlib.import_module(f"sepexp.cli.{other}").main(arguments[1:])
+    entry = importlib.import_module(f"sepexp.cli.{other}").main if other else prepare
+    from sepexp.cli.train import composing
+
+    composing(entry, arguments[1:])
 
 
 def prepare(arguments: list[str]) -> None:

@@ -12,18 +12,22 @@ from sepexp import build
 from sepexp.data.store import Store
 
 
-def make_stream(config: Mapping[str, Any], model: nn.Module | None = None) -> Any:
+def make_stream(
+    config: Mapping[str, Any], model: nn.Module | None = None, *, augmented: bool = False
+) -> Any:
     """The stream, reading as much context on both sides of a chunk as the model asks for.
 
     Args:
         config: The composed config.
         model: Who will read the chunks; None where only whole songs are read.
+        augmented: Chunks are read although there is no model, without context.
     """
     settings = dict(config["data"])
     store = Store(form=settings.pop("store"), folder=settings.pop("store_dir"), processes=None)
     context, augmentation = 0, None
     if model is not None:
         context = math.ceil(model.context * config["sample_rate"] / model.sample_rate)
+    if model is not None or augmented:
         augmentation = build.instantiate(config["augmentation"], where="augmentation")
     return build.instantiate(
         settings, where="data", augmentation=augmentation, context=context, store=store

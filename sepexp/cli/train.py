@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any
 
@@ -31,8 +31,13 @@ def main() -> None:
     OmegaConf.register_new_resolver("version", _version, replace=True)
     OmegaConf.register_new_resolver("commands", _commands, replace=True)
     command = hydra.main(config_path=str(conf_dir()), config_name="train", version_base="1.3")
+    composing(one_sentence, command(job))
+
+
+def composing(entry: Callable[..., Any], *arguments: Any) -> None:
+    """Call what composes a config; a misspelled override ends in a sentence and exit code 2."""
     try:
-        one_sentence(command(job))
+        entry(*arguments)
     except OverrideParseException as error:
         leave(f"can't read the override {error.override!r}: expected key=value or group=choice")
     except MissingConfigException as error:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sepexp.data.chunks import Example
+from sepexp.data.windows import Windows
 
 
 class Batch(NamedTuple):
@@ -35,13 +36,13 @@ class Whole(NamedTuple):
     """One whole song for validation; a rank without a song gets an empty marker, named "".
 
     Shape:
-        mixture: (channels, samples) float32.
+        mixture: (channels, samples) float32, or what reads it where it is sliced.
         stems: (sources, channels, samples) float32, zeros where a song lacks one.
         present: (sources,) bool.
     """
 
     name: str
-    mixture: Tensor
+    mixture: Tensor | Windows
     stems: Tensor
     present: Tensor
 

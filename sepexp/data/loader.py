@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -64,6 +65,7 @@ class Loader:
         self.chunks, self.batch_size = chunks, batch_size
         self.rank, self.world, self.position = rank, world, position
         self.workers, self.prefetch, self.pinned = workers, prefetch, pinned
+        self.waited = 0.0  # seconds that users have waited for batches so far
         self._ring: Ring | None = None
         self._crew: Crew | None = None
         self._batches: list[Batch] = []  # tensors over the ring's rooms
@@ -76,6 +78,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         # A generator, so that the position is asked for with the first batch, not before.
+        began = time.perf_counter()
         epoch, done = self.position()
         ring = self._opened()
         if self._crew is not None:
@@ -95,7 +98,9 @@ class Loader:
                 slot, ticket = asked.popleft()
                 self._wait(ticket)
             self._held.append(slot)
+            self.waited += time.perf_counter() - began
             yield self._batches[slot]
+            began = time.perf_counter()
 
     def first_index(self, number: int) -> int:
         """The number of the first example of a batch; the others follow it."""

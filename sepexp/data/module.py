@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from sepexp.data.convert import adapt
 from sepexp.data.loader import Loader
 from sepexp.data.sampling import Sampling
 from sepexp.data.track import Corpus, Track
+from sepexp.data.windows import Windows
 from sepexp.dsp import resample
 from sepexp.errors import UserError
 
@@ -81,6 +83,7 @@ class Stream(lightning.LightningDataModule):
         self.seconds = {"train": None, "valid": valid_seconds, "test": test_seconds}
         self._opened: Corpus | None = None
         self._loader: Loader | None = None
+        self.arrived = 0.0  # when the last batch left the loader, by time.perf_counter
 
     def prepare_data(self) -> None:
         """Get the corpus ready; Lightning calls it in one process only."""
@@ -157,6 +160,16 @@ class Stream(lightning.LightningDataModule):
         """End the workers, also after an error or an interrupt."""
         self._close()
 
+    @property
+    def waited(self) -> float:
+        """Seconds that the training has waited for batches, since its loader was made."""
+        return self._loader.waited if self._loader is not None else 0.0
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Nothing but a look at the clock: copying begins."""
+        self.arrived = time.perf_counter()
+        return batch
+
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
@@ -187,13 +200,25 @@ class Stream(lightning.LightningDataModule):
         stems = self.augmentation.apply(floats(batch.stems, scale), batch.numbers)
         return batch._replace(stems=stems.to(scale.dtype))  # half precision has converted numbers
 
-    def whole(self, track: Track, seconds: float | None = None) -> Whole:
-        """Read one song, or the middle of it, at the stream's rate and channel count."""
+    def whole(self, track: Track, seconds: float | None = None, *, windows: bool = False) -> Whole:
+        """Read one song, or the middle of it, at the stream's rate and channel count.
+
+        Args:
+            track: The song.
+            seconds: How much of its middle; None for all.
+            windows: Leave the mixture where it is, to be read where it is sliced. The stems are
+                read: scores compare whole songs. A song at another rate is read all the same,
+                because resampling by windows would not give the same bits.
+        """
         frames = track.frames
         if seconds is not None:
             frames = min(frames, max(1, round(seconds * track.rate)))
         start = (track.frames - frames) // 2
-        mixture = self._adapted(track, track.read_mixture(start, frames))
+        mixture: Tensor | Windows
+        if windows and track.rate == self.sample_rate:
+            mixture = Windows(track, start=start, frames=frames, channels=self.channels)
+        else:
+            mixture = torch.from_numpy(self._adapted(track, track.read_mixture(start, frames)))
         stems = np.zeros((len(self.sources), *mixture.shape), np.float32)
         present = np.zeros(len(self.sources), np.bool_)
         for source, name in enumerate(self.sources):
@@ -202,7 +227,7 @@ class Stream(lightning.LightningDataModule):
                 present[source] = True
         return Whole(
             track.name,
-            torch.from_numpy(mixture),
+            mixture,
             torch.from_numpy(stems),
             torch.from_numpy(present),
         )
@@ -227,7 +252,7 @@ class Stream(lightning.LightningDataModule):
 
 
 class Wholes:
-    """The validation songs of one rank, read when their turn comes."""
+    """The validation songs of one rank, one in memory at a time: read when its turn comes."""
 
     def __init__(self, stream: Stream, tracks: Sequence[Track]) -> None:
         self.stream, self.mine = stream, tracks
@@ -239,7 +264,7 @@ class Wholes:
         if not self.mine:
             yield nothing(len(self.stream.sources), self.stream.channels)
         for track in self.mine:
-            yield self.stream.whole(track, self.stream.seconds["valid"])
+            yield self.stream.whole(track, self.stream.seconds["valid"], windows=True)
 
 
 def share(tracks: Sequence[Track], rank: int, world: int) -> list[Track]:

@@ -53,7 +53,7 @@ class Ring:
         if file is not None:
             self.file = file
         elif shared:
-            _check(self.size, slots)
+            _check(self.size, slots, batch_size)
             self.file = _reserved(self.size)
         if self.file >= 0:
             self.memory = mmap.mmap(self.file, self.size)
@@ -109,12 +109,15 @@ def _meminfo() -> int:
     return next((int(s.split()[1]) * 1024 for s in lines if s.startswith("MemAvailable")), 2**62)
 
 
-def _check(size: int, slots: int) -> None:
+def _check(size: int, slots: int, batch_size: int) -> None:
     free = free_memory()
     if size > MOST * free:
+        fitting = int(batch_size * MOST * free / size)
+        down = f" to {fitting}" if fitting else ""
         raise UserError(
             f"{slots} batches of training chunks need {size / 1e9:.2f} GB of memory, but only "
-            f"{free / 1e9:.2f} GB are free: lower data.batch_size, data.prefetch or data.segment"
+            f"{free / 1e9:.2f} GB are free: lower data.batch_size{down}, data.prefetch or "
+            "data.segment"
         )
 
 
@@ -122,27 +125,35 @@ def _reserved(size: int) -> int:
     """A file of which every page is there, in memory or else on disk.
 
     /dev/shm is not used: containers give it 64 MB, and what doesn't fit ends in SIGBUS. A memory
-    file counts like ordinary memory.
+    file counts like ordinary memory. Where it is forbidden or limited, a file on disk stands in:
+    its pages are the system's cache, so it is slower only where that is short.
     """
+    with contextlib.suppress(AttributeError, OSError):  # not Linux, forbidden, limited
+        return _whole(os.memfd_create("sepexp-ring", os.MFD_CLOEXEC), size)
     try:
-        file = os.memfd_create("sepexp-ring", os.MFD_CLOEXEC)
-    except (AttributeError, OSError):  # not Linux, or forbidden
         file, path = tempfile.mkstemp(prefix="sepexp-ring-")
         os.unlink(path)
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file, 0, size)
-        else:
-            os.ftruncate(file, size)
+        return _whole(file, size)
     except OSError as error:
-        os.close(file)
-        if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
+        if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG, errno.EDQUOT):
             raise
         raise UserError(
             f"{size / 1e9:.2f} GB for batches of training chunks can't be had "
             f"({error.strerror}): lower data.batch_size, data.prefetch or data.segment, "
             f"or point TMPDIR to a disk with room ({tempfile.gettempdir()} has too little)"
         ) from None
+
+
+def _whole(file: int, size: int) -> int:
+    """Give an empty file all its pages now, when too few can still be said, or close it."""
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file, 0, size)
+        else:
+            os.ftruncate(file, size)
+    except OSError:
+        os.close(file)
+        raise
     return file
 
 

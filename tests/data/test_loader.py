@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from fake_songs import SOURCES, FakeSong, MappedSong, songs
+from fake_songs import SOURCES, FakeSong, songs
 
 from sepexp.augmentation.chain import Augmentations
 from sepexp.augmentation.gain import Gain
@@ -28,6 +29,8 @@ from sepexp.data.chunks import Chunks
 from sepexp.data.loader import Loader
 from sepexp.data.ring_crew import first_row
 from sepexp.data.sampling import Sampling
+from sepexp.data.store import StoredTrack
+from sepexp.data.track import look_at
 from sepexp.errors import UserError
 
 EXAMPLES = 48
@@ -325,23 +328,29 @@ def _lives(pid: int) -> bool:
 
 @pytest.mark.slow
 def test_a_worker_over_sixteen_gigabytes_keeps_to_itself(tmp_path: Path) -> None:
-    frames = 2 * 10**9 // (4 * 2 * 2)
+    size, frames = 2 * 10**9, 2 * 10**9 // (4 * 2 * 2)
     tracks = []
     for number in range(8):
         path = tmp_path / f"{number}.pcm"
         path.touch()
-        os.truncate(path, 2 * 10**9)  # sparse
+        os.truncate(path, size)  # sparse
         tracks.append(
-            MappedSong(name=path.stem, number=number, frames=frames, rate=44100, path=str(path))
-        )
-    made = chunks(tracks, examples=400, samples=44100)
-    with loader(made, workers=1) as built:
+            StoredTrack(
+                name=path.stem, rate=44100, frames=frames, channels=2, sources=SOURCES,
+                dtype=np.int16, fingerprint="", index=look_at(path), files=(look_at(path),),
+                rows=SOURCES, origin=FakeSong(name=path.stem, number=number),
+            )
+        )  # fmt: skip
+    made = chunks(tracks, samples=6 * 44100, examples=100)  # 420 MB are read
+    with loader(made, workers=1, batch_size=1) as built:
         for _ in built:
             pass
-        assert built._crew is not None
+        assert built._crew is not None and built._ring is not None
         rolled = Path(f"/proc/{built._crew.workers[0].process.pid}/smaps_rollup").read_text()
-        held = int(next(x.split()[1] for x in rolled.splitlines() if x.startswith("Anonymous")))
-        assert held < 150_000  # kB; numpy alone takes some 20 MB
+        held = {words[0]: int(words[1]) * 1024 for words in map(str.split, rolled.splitlines()[1:])}
+        # clean pages are the system's cache of the songs: it takes them back when it needs memory
+        assert held["Private_Dirty:"] - built._ring.size < 150e6
+        assert held["Anonymous:"] < 150e6
 
 
 @pytest.mark.parametrize("workers", [1])
@@ -354,6 +363,22 @@ def test_too_little_memory_is_said_before_it_is_taken(
         pytest.raises(UserError, match=r"32 batches .* only 0.01 GB are free: lower data.batch"),
     ):
         next(iter(built))
+
+
+def test_with_64_megabytes_free_the_sentence_names_what_fits_and_that_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ring, "free_memory", lambda: 64_000_000)
+    made = chunks(songs(2, frames=50000, rate=44100), samples=44100)
+    with (
+        loader(made, workers=1, batch_size=64, prefetch=4) as built,
+        pytest.raises(UserError, match=r"0.06 GB are free: lower data.batch_size to \d+") as said,
+    ):
+        next(iter(built))
+    fitting = int(str(said.value).split("data.batch_size to ")[1].split(",")[0])
+    assert 0 < fitting < 64
+    with loader(made, workers=1, batch_size=fitting, prefetch=4) as built:
+        assert len(next(iter(built)).index) == fitting
 
 
 @pytest.mark.parametrize(

@@ -309,3 +309,26 @@ def test_what_is_out_of_range_is_refused() -> None:
         stream().tracks("tests")
     with pytest.raises(UserError, match="chunk of 0 samples"):
         stream(segment=0.0001).train_dataloader()
+
+
+def test_validation_reads_mixtures_by_windows_and_songs_when_their_turn_comes() -> None:
+    asked: list[tuple[str, int]] = []
+
+    class Watched(FakeSong):
+        def read_mixture(self, start: int, frames: int) -> np.ndarray:
+            asked.append((self.name, frames))
+            return super().read_mixture(start, frames)
+
+    tracks = [Watched(name=n, number=1, frames=f) for n, f in (("short", 2000), ("long", 5000))]
+    odd = Watched(name="other rate", number=2, rate=2000, frames=6000)
+    data = stream(corpus=FakeCorpus(songs(1), [*tracks, odd], []), valid_seconds=1.5)
+    found = iter(data.val_dataloader())
+    for name in ("long", "other rate", "short"):  # longest first
+        del asked[:]
+        whole = next(found)
+        assert whole.name == name
+        assert asked == ([("other rate", 3000)] if name == "other rate" else [])
+        track = next(t for t in [*tracks, odd] if t.name == name)
+        expected = data.whole(track, 1.5)
+        assert torch.equal(whole.mixture[..., :], expected.mixture)
+        assert torch.equal(whole.stems, expected.stems)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import gc
+import mmap
 import os
+import resource
+import shutil
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,6 +89,71 @@ def test_a_full_disk_or_memory_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(UserError, match="No space left.*data.batch_size.*TMPDIR"):
         Ring(chunks(), batch_size=2, slots=2)
+
+
+def large(mb: int) -> Chunks:
+    """Chunks of which a ring of two single ones takes so many megabytes."""
+    return Chunks(
+        songs(1),
+        sources=SOURCES,
+        sample_rate=1000,
+        channels=2,
+        samples=mb * 2**20 // (2 * 4 * 2 * 2),
+        context=0,
+        seed=1,
+        augmentation=Augmentations(),
+        sampling=Sampling(balanced=True, active=0, floor=-60),
+    )
+
+
+@pytest.mark.filterwarnings("ignore")  # songs shorter than such chunks
+def test_a_container_with_64_megabytes_of_shared_memory_is_enough() -> None:
+    shared = Path("/dev/shm")
+    before = shutil.disk_usage(shared).used if shared.is_dir() else 0
+    built = Ring(large(80), batch_size=1, slots=2)
+    built.bytes[:: mmap.PAGESIZE] = 1  # every page is there
+    assert built.size > 64 * 2**20
+    assert os.readlink(f"/proc/self/fd/{built.file}").startswith("/memfd:")
+    if shared.is_dir():
+        assert shutil.disk_usage(shared).used - before < 40 * 2**20  # others may use it meanwhile
+    built.close_file()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_limited_memory_files_give_way_to_one_on_disk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    allocate = os.posix_fallocate
+
+    def limited(file: int, start: int, size: int) -> None:
+        if os.readlink(f"/proc/self/fd/{file}").startswith("/memfd:") and size > 64 * 2**20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        allocate(file, start, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", limited)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    built = Ring(large(80), batch_size=1, slots=2)
+    assert os.readlink(f"/proc/self/fd/{built.file}").startswith(str(tmp_path))
+    made = large(80)
+    made.fill(made.draw(0, 0), built.rooms[1], 0)
+    assert np.array_equal(built.rooms[1].stems[0], made.read(made.draw(0, 0)).stems)
+    built.close_file()
+    small = Ring(chunks(), batch_size=2, slots=2)
+    assert os.readlink(f"/proc/self/fd/{small.file}").startswith("/memfd:")
+    small.close_file()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_limit_of_64_megabytes_on_every_file_is_one_sentence() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    files = set(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 2**20, hard))
+    try:
+        with pytest.raises(UserError, match=r"0.08 GB .*lower data.batch_size, data.prefetch"):
+            Ring(large(80), batch_size=1, slots=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert set(os.listdir("/proc/self/fd")) == files  # nothing stays open
 
 
 def test_the_containers_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
