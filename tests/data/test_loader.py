@@ -139,10 +139,12 @@ def test_ten_thousand_examples_are_equal_for_every_way_of_reading() -> None:
         assert read(workers=workers) == truth
     for batch_size in (1, 16):
         assert read(batch_size=batch_size) == truth
-    for world in (2, 4):
+    for world in (2, 3, 4):
         parts = [read(rank=rank, world=world, batch_size=5) for rank in range(world)]
-        assert sum(map(len, parts)) == 10000
-        assert {k: v for part in parts for k, v in part.items()} == truth
+        whole = 10000 // (5 * world) * 5 * world  # three ranks leave ten examples over
+        assert sum(map(len, parts)) == whole
+        found = {index: bits for part in parts for index, bits in part.items()}
+        assert found == {index: truth[index] for index in range(whole)}
     generator = torch.Generator().manual_seed(1)
     for step in torch.randint(0, 2500, (20,), generator=generator).tolist():
         rest = read(position=lambda step=step: (5, step))
