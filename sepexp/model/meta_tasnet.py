@@ -94,6 +94,8 @@ class MetaTasNet(nn.Module):
         make_mask(torch.zeros(1, 1, 1, 1), mask)  # an unknown name fails here, not in training
         self.sample_rate, self.channels, self.context = sample_rate, channels, 0
         self.targets, self.fit_gains, self.step = targets, fit_gains, kernels[-1]
+        # nor does a loss of waveforms alone read the decoders of the stages before the last
+        self.has_unread_parameters = last_residual or len(bases) > 1
         self.halve = Doubling()
         self.stages = nn.ModuleList(
             Stage(

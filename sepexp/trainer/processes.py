@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from torch import nn
 
 RANK_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -44,10 +45,12 @@ class Processes(DDPStrategy):
 
     Args:
         command: What the other ranks of this machine run.
+        unread: Whether some parameters get no gradient. Gradients are exchanged when all have
+            come, and without knowing it would wait for these forever.
     """
 
-    def __init__(self, *, command: Sequence[str]) -> None:
-        super().__init__()
+    def __init__(self, *, command: Sequence[str], unread: bool = False) -> None:
+        super().__init__(find_unused_parameters=unread)
         self.command = command
 
     def _configure_launcher(self) -> None:
@@ -58,6 +61,14 @@ class Processes(DDPStrategy):
         launcher = _CommandLauncher(self.cluster_environment, self.num_processes, self.num_nodes)
         launcher.command = self.command
         self._launcher = launcher
+
+
+def has_unread_parameters(model: nn.Module) -> bool:
+    """Whether a model says of any of its modules that some parameters may get no gradient.
+
+    Published counts contain such parameters, so they are built (`last_residual` of Meta-TasNet).
+    """
+    return any(getattr(module, "has_unread_parameters", False) for module in model.modules())
 
 
 def leave_group() -> None:
