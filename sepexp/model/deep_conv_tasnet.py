@@ -103,6 +103,10 @@ class DeepConvTasNet(nn.Module):
             nn.ConvTranspose1d(bases, channels, kernel, stride),
         )
 
+    def upsampled_rates(self) -> list[float]:
+        """Hz of the frames that the decoder makes samples of."""
+        return [self.sample_rate / self.stride]
+
     def forward(self, mixture: Tensor) -> Separation:
         samples = mixture.shape[-1]
         edge = self.kernel - self.stride  # every sample lies in as many frames as the others

@@ -83,6 +83,10 @@ class TasNet(nn.Module):
         self.head = nn.Linear(width, targets * bases)
         self.decoder = nn.ConvTranspose1d(bases, channels, kernel, stride, bias=False)
 
+    def upsampled_rates(self) -> list[float]:
+        """Hz of the frames that the decoder makes samples of."""
+        return [self.sample_rate / self.stride]
+
     def forward(self, mixture: Tensor) -> Separation:
         samples = mixture.shape[-1]
         hops = max(0, -(-(samples - self.kernel) // self.stride))

@@ -18,10 +18,12 @@ from torch.nn import functional as F
 
 from sepexp.errors import UserError
 from sepexp.nn.residual import insert_residual
+from sepexp.nn.upsampling import make_upsampler
 from sepexp.nn.wavelet import dwt, idwt
 from sepexp.separation import Separation
 
 CHECKED = "golden counts, published lengths (147443 -> 16389)"
+UPSAMPLING = ("linear", "learned", "nearest", "transposed", "subpixel")
 
 
 class WaveUNet(nn.Module):
@@ -45,7 +47,9 @@ class WaveUNet(nn.Module):
         levels: Decimations. width: channels that each level adds.
         down_kernel, up_kernel: Taps of the convolutions, odd.
         padding: "valid" or "same".
-        upsampling: "linear" or "learned" (a weight for each channel between two neighbours).
+        upsampling: "linear" or "learned" (a weight for each channel between two neighbours) as
+            published. To compare artefacts also "nearest", and two layers with weights of their
+            own, of 2 taps, so that every segment's arithmetic stays: "transposed" and "subpixel".
         residual: Index of the target that is the mixture minus the others, null for none; the
             official code makes it the vocals.
         output_activation: "tanh" or "linear", of the predicted targets.
@@ -86,7 +90,7 @@ class WaveUNet(nn.Module):
     ) -> None:
         super().__init__()
         _check("padding", padding, ("valid", "same"))
-        _check("upsampling", upsampling, ("linear", "learned"))
+        _check("upsampling", upsampling, UPSAMPLING)
         _check("output_activation", output_activation, ("tanh", "linear"))
         _check("condition", condition, ("none", "multiply", "concat", "film"))
         if padding == "valid" and (dilations or wavelet):
@@ -119,9 +123,15 @@ class WaveUNet(nn.Module):
         below = [size + (labels if size == widths[-1] else 0) for size in widths[:0:-1]]
         if wavelet and any(size % 2 for size in below):
             raise UserError(f"an inverse wavelet halves the widths {below}: they must be even")
-        self.interpolators = nn.ModuleList(
-            Interpolator(size) for size in below if upsampling == "learned" and not wavelet
-        )
+        self.interpolators = nn.ModuleList()
+        self.nearest = upsampling == "nearest"
+        if upsampling == "learned" and not wavelet:
+            self.interpolators += [Interpolator(size) for size in below]
+        elif upsampling in ("transposed", "subpixel") and not wavelet:
+            self.interpolators += [
+                make_upsampler(upsampling, inputs=size, outputs=size, kernel=2, stride=2)
+                for size in below
+            ]
         self.up = nn.ModuleList(
             level(size // (2 if wavelet else 1) + skip, skip, up_kernel)
             for size, skip in zip(below, widths[-2::-1], strict=True)
@@ -153,6 +163,10 @@ class WaveUNet(nn.Module):
     def _reads_beyond(self) -> int:
         read, estimated = self.lengths(1)  # every further frame adds as much to both
         return (read - estimated) // 2
+
+    def upsampled_rates(self) -> list[float]:
+        """Hz of what each decoder layer upsamples, the last layer's first."""
+        return [self.sample_rate / 2 ** (level + 1) for level in range(self.levels)]
 
     def fitting(self, samples: int) -> int:
         """The shortest input that fits the layers and estimates at least so many samples."""
@@ -228,9 +242,11 @@ class WaveUNet(nn.Module):
     def _upsample(self, features: Tensor, index: int) -> Tensor:
         if self.wavelet:
             return idwt(features, self.wavelet)
-        if len(self.interpolators):
-            return self.interpolators[index](features, one_less=self.valid)
         frames = 2 * features.shape[-1] - self.valid
+        if len(self.interpolators):
+            return self.interpolators[index](features)[..., :frames]
+        if self.nearest:
+            return features.repeat_interleave(2, dim=-1)[..., :frames]
         return F.interpolate(features, frames, mode="linear", align_corners=self.valid)
 
 
@@ -238,18 +254,17 @@ class Interpolator(nn.Module):
     """Puts between two neighbours a mean of both with a learned weight for every channel.
 
     Shape:
-        (batch, channels, frames) -> (batch, channels, 2 * frames), or one frame less.
+        (batch, channels, frames) -> (batch, channels, 2 * frames); the last repeats its neighbour.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, features: Tensor, *, one_less: bool) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         after = torch.cat([features[..., 1:], features[..., -1:]], dim=-1)
         between = torch.lerp(after, features, self.weight.sigmoid().to(features.dtype)[:, None])
-        doubled = torch.stack([features, between], dim=-1).flatten(-2)
-        return doubled[..., :-1] if one_less else doubled
+        return torch.stack([features, between], dim=-1).flatten(-2)
 
 
 class DenseLevel(nn.Module):

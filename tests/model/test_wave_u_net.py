@@ -8,7 +8,7 @@ import torch
 from sepexp import build
 from sepexp.cli.compose import compose, plain
 from sepexp.errors import UserError
-from sepexp.model.wave_u_net import Interpolator, Recurrence, WaveUNet
+from sepexp.model.wave_u_net import UPSAMPLING, Interpolator, Recurrence, WaveUNet
 
 SETTINGS = {
     "sample_rate": 22050,
@@ -78,7 +78,7 @@ def test_published_lengths(levels: int, frames: int, read: int, estimated: int) 
     assert model.fitting(16_390) == read + 4096
 
 
-@pytest.mark.parametrize("upsampling", ["linear", "learned"])
+@pytest.mark.parametrize("upsampling", UPSAMPLING)
 @torch.no_grad()
 def test_valid_estimates_do_not_depend_on_where_a_segment_was_cut(upsampling: str) -> None:
     """No padding: a segment inside another gets the same estimates at the same places."""
@@ -90,6 +90,13 @@ def test_valid_estimates_do_not_depend_on_where_a_segment_was_cut(upsampling: st
     start = 40  # a multiple of the decimation
     part = model(mixture[..., start : start + shorter + 2 * model.context]).waveforms
     assert torch.allclose(part, whole[..., start : start + shorter], atol=1e-5)
+
+
+@pytest.mark.parametrize("upsampling", UPSAMPLING)
+@torch.no_grad()
+def test_every_upsampling_keeps_the_length_with_padded_edges(upsampling: str) -> None:
+    model = make(upsampling=upsampling, padding="same")
+    assert model(torch.randn(1, 2, 201)).waveforms.shape == (1, 4, 2, 201)
 
 
 @torch.no_grad()
@@ -113,8 +120,8 @@ def test_learned_interpolation_by_hand() -> None:
     layer = Interpolator(1)
     layer.weight.fill_(torch.logit(torch.tensor(0.75)))
     frames = torch.tensor([[[0.0, 4.0, 8.0]]])
-    expected = torch.tensor([[[0.0, 1.0, 4.0, 5.0, 8.0]]])  # three quarters of the earlier one
-    assert torch.allclose(layer(frames, one_less=True), expected)
+    expected = torch.tensor([[[0.0, 1.0, 4.0, 5.0, 8.0, 8.0]]])  # three quarters of the earlier one
+    assert torch.allclose(layer(frames), expected)
 
 
 @pytest.mark.parametrize("condition", ["multiply", "concat", "film"])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sepexp.model.demucs import interpolate
 from sepexp.nn.upsampling import KINDS, LearnedInterpolation, make_upsampler
 
 
@@ -81,6 +82,43 @@ def test_interpolators_make_none_with_any_weights(kind: str) -> None:
 def test_the_others_make_tones_from_random_weights(kind: str) -> None:
     torch.manual_seed(0)
     assert tone_ratio(make_upsampler(kind, inputs=1, outputs=1, kernel=8, stride=4), 4) > -40
+
+
+def droop(answer: Tensor, stride: int, place: float) -> float:
+    """Level in dB at a place below the old Nyquist frequency, from an impulse's answer."""
+    turns = torch.arange(len(answer)) * place / (2 * stride)
+    response = torch.polar(answer, 2 * math.pi * turns).sum().abs() / stride
+    return 20 * math.log10(response.item())
+
+
+@pytest.mark.parametrize(("stride", "half", "whole"), [(2, -0.7, -3.0), (4, -0.9, -3.7)])
+@torch.no_grad()
+def test_nearest_droops_as_published(stride: int, half: float, whole: float) -> None:
+    layer = make_upsampler("nearest", inputs=1, outputs=1, kernel=2 * stride, stride=stride)
+    nn.init.dirac_(layer.conv.weight)
+    nn.init.zeros_(layer.conv.bias)
+    answer = layer(torch.eye(1, 41)[None].roll(20, dims=-1))[0, 0]
+    assert droop(answer, stride, 0.5) == pytest.approx(half, abs=0.06)  # given to one decimal
+    assert droop(answer, stride, 1.0) == pytest.approx(whole, abs=0.06)
+
+
+@pytest.mark.parametrize(("stride", "half", "whole"), [(2, -1.4, -6.0), (4, -1.7, -7.4)])
+@torch.no_grad()
+def test_linear_droops_as_published_and_between_the_samples_a_little_more(
+    stride: int, half: float, whole: float
+) -> None:
+    """The published figures are of a triangle that meets the old samples, as version 1's did.
+
+    The layer's lies half a sample off, in the middle of a transposed convolution's output.
+    """
+    impulse = torch.eye(1, 41)[None].roll(20, dims=-1)
+    aligned = interpolate(impulse, stride)[0, 0]
+    assert droop(aligned, stride, 0.5) == pytest.approx(half, abs=0.06)
+    assert droop(aligned, stride, 1.0) == pytest.approx(whole, abs=0.06)
+    layer = make_upsampler("linear", inputs=1, outputs=1, kernel=2 * stride, stride=stride)
+    nn.init.dirac_(layer.conv.weight)
+    nn.init.zeros_(layer.conv.bias)
+    assert whole - 4 < droop(layer(impulse)[0, 0], stride, 1.0) < whole - 0.5
 
 
 @torch.no_grad()
