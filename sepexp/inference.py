@@ -85,8 +85,9 @@ def resample(waveform: Tensor, source: int, target: int) -> Tensor:
     from torchaudio.functional import resample as sinc_resample  # seconds to import
 
     with torch.autocast(waveform.device.type, enabled=False):
+        # contiguous, because torchaudio views it as rows
         return sinc_resample(
-            waveform.float(), source, target, lowpass_filter_width=32, rolloff=0.95
+            waveform.float().contiguous(), source, target, lowpass_filter_width=32, rolloff=0.95
         )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sepexp.dsp.overlap import chunk_starts, fade
 from sepexp.errors import UserError
-from sepexp.inference import Inference, at_model, separate, settings
+from sepexp.inference import Inference, at_model, resample, separate, settings
 from sepexp.separation import Separation
 
 PLAIN = Inference(0.1, 0.25, 3, 1.0, 0, 0.5)
@@ -203,3 +203,10 @@ def test_a_model_of_another_precision_reads_its_own_numbers(kind: torch.dtype) -
 
     stems = separate(Scaled().to(kind), song(), sample_rate=8000, inference=PLAIN)
     assert torch.allclose(stems[0], 0.5 * song(), atol=0.02)  # bfloat16 keeps 8 bits
+
+
+def test_targets_of_a_batch_come_to_another_rate() -> None:
+    stems = torch.randn(2, 3, 2, 441)
+    chosen = torch.einsum("ts,bscn->btcn", torch.eye(3), stems)
+    assert not chosen.is_contiguous()  # as a sum over stems leaves it
+    assert torch.equal(resample(chosen, 44100, 22050), resample(stems, 44100, 22050))
