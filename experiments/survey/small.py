@@ -1,0 +1,152 @@
+"""Every small variant on songs that sepexp makes itself: train what is missing, make the table.
+
+    python experiments/survey/small.py [RECIPE ...] [--runs FOLDER] [--table]
+
+A run that was interrupted goes on, one that is finished is not repeated. What the runs showed is
+kept in `small.json` beside this file, and README.md's table and picture are made from that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from sepexp.run import write_text
+
+HERE = Path(__file__).parent
+RECIPES = sorted(path.stem for path in (HERE / "small").glob("[!_]*.yaml"))
+RESULTS = HERE / "small.json"
+COSTS = HERE / "costs.json"  # of calibrate.py: times of a machine that did nothing else
+FLOORS = ("mixture", "mixture/N", "near-silence")
+BEGIN, END = "<!-- small variants -->\n", "<!-- end of small variants -->"
+Results = dict[str, dict[str, Any]]
+
+
+def train(recipe: str, folder: Path, overrides: list[str]) -> None:
+    """Run the training command, as a person would; a second call goes on where it was stopped."""
+    passport = folder / "run.json"
+    if passport.is_file() and json.loads(passport.read_text()).get("status") == "finished":
+        return
+    resume = [f"resume={folder}"] if (folder / "checkpoints" / "last.ckpt").is_file() else []
+    command = [sys.executable, "-m", "sepexp", f"experiments=survey/small/{recipe}"]
+    command += [f"hydra.run.dir={folder}", "trainer.enable_progress_bar=false"]
+    with (folder.parent / f"{recipe}.log").open("a") as log:
+        subprocess.run([*command, *resume, *overrides], stdout=log, stderr=log, check=True)
+
+
+def result(folder: Path) -> dict[str, Any]:
+    """What the table and the picture need of a run: mean over tracks of SDR, costs, its curve."""
+    from sepexp.report.runs import RunRecord, read_curves
+    from sepexp.report.scores import summary
+
+    record = RunRecord(folder)
+    sdr: dict[str, dict[str, float]] = {}
+    for cell in summary(record.scores, ["SDR"]):
+        sdr.setdefault(cell.system, {})[cell.source] = round(cell.mean, 2)
+    epochs, values = read_curves(folder / "metrics.csv")["valid/sdr"]
+    steps = record.fact("steps")
+    per_epoch = steps / record.fact("epochs")
+    return {
+        "sdr": sdr,
+        "parameters": int(record.fact("parameters")),
+        "steps": int(steps),
+        "peak_memory_mb": round(record.fact("peak_memory_mb")),
+        "curve": [
+            [round((e + 1) * per_epoch), round(v, 3)] for e, v in zip(epochs, values, strict=True)
+        ],
+    }
+
+
+def known() -> Results:
+    """What earlier runs showed; read anew each time, because two of us may be at work."""
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+
+
+def best_floor(sdr: dict[str, dict[str, float]]) -> dict[str, float]:
+    """The best do-nothing score of every target."""
+    targets = sdr["model"]
+    return {t: max(sdr[row][t] for row in FLOORS if t in sdr.get(row, {})) for t in targets}
+
+
+def table(results: Results) -> str:
+    """Markdown: best mean first, do-nothing rows and the oracle beneath."""
+    times = json.loads(COSTS.read_text())
+    any_run = next(iter(results.values()))["sdr"]
+    targets = list(any_run["model"])
+    heads = [*targets, "parameters", "steps", "steps/s", "RTF", "peak MB"]
+    lines = [f"| recipe | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    for recipe, run in sorted(results.items(), key=lambda item: -item[1]["sdr"]["model"]["all"]):
+        floor = best_floor(run["sdr"])
+        scores = [
+            f"{value:.2f}" + ("" if value > floor[target] else " ✗")
+            for target, value in run["sdr"]["model"].items()
+        ]
+        rate = f"{1 / times[recipe]['step']:.1f}"
+        costs = [f"{run['parameters']:,}", str(run["steps"]), rate]
+        costs += [f"{times[recipe]['real_time_factor']:.3f}", str(run["peak_memory_mb"])]
+        lines.append(f"| {recipe} | {' | '.join(scores + costs)} |")
+    for row in (*FLOORS, "IRM1"):
+        scores = [f"{any_run[row][target]:.2f}" for target in targets]
+        lines.append(f"| *{row}* | {' | '.join(scores)} |{' |' * (len(heads) - len(targets))}")
+    return "\n".join(lines)
+
+
+def picture(results: Results, path: Path) -> None:
+    """Learning curves: mean SDR of the validation songs over steps, one panel a family of eight."""
+    from matplotlib.figure import Figure
+
+    order = sorted(results, key=lambda recipe: -results[recipe]["sdr"]["model"]["all"])
+    groups = [order[first : first + 7] for first in range(0, len(order), 7)]
+    figure = Figure(figsize=(4 * len(groups), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
+    for panel, group in zip(panels, groups, strict=True):
+        for recipe in group:
+            steps, values = zip(*results[recipe]["curve"], strict=True)
+            panel.plot(steps, values, marker=".", label=recipe)
+        panel.set_xscale("log")
+        panel.set_xlabel("steps")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=7, loc="lower right")
+    panels[0].set_ylabel("SDR of the validation songs, dB")
+    figure.savefig(path, dpi=110)
+
+
+def write(results: Results) -> None:
+    """Put table and picture into README.md."""
+    readme = HERE / "README.md"
+    before, _, rest = readme.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    picture(results, HERE / "small.png")
+    made = f"{table(results)}\n\n✗: not above the best do-nothing row of that target.\n\n"
+    made += "![Learning curves of the small variants](small.png)\n"
+    readme.write_text(f"{before}{BEGIN}\n{made}{END}{after}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipes", nargs="*", help="all of experiments/survey/small where none")
+    parser.add_argument("--runs", type=Path, default=Path("runs/survey_small"))
+    parser.add_argument("--table", action="store_true", help="only table and picture")
+    given, overrides = parser.parse_known_args()
+    folders = given.runs.resolve()
+    folders.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    wanted = [] if given.table else given.recipes or RECIPES
+    for done, recipe in enumerate(wanted):
+        print(
+            f"{recipe}: {done} of {len(wanted)} done in {(time.monotonic() - began) / 60:.0f} min"
+        )
+        train(recipe, folders / recipe, overrides)
+        results = known() | {recipe: result(folders / recipe)}
+        write_text(RESULTS, json.dumps(dict(sorted(results.items())), indent=1) + "\n")
+        print(f"  SDR {results[recipe]['sdr']['model']}", flush=True)
+    write(known())
+
+
+if __name__ == "__main__":
+    main()
