@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := $(VENV)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format types bench clean
+.PHONY: help setup demo test check parity format types bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -30,6 +31,14 @@ check: $(READY) ## what CI runs
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
+$(PEERS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,stems,parity]'
+	$(BIN)/python -m pip install --quiet --no-deps asteroid==0.7.0
+	@touch $@
+
+parity: $(PEERS) ## same weights, same output as other packages, which it installs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m parity
+
 format: $(READY) ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -37,8 +46,15 @@ format: $(READY) ## format and mend what can be mended
 types: $(READY) ## types alone
 	$(BIN)/mypy
 
-bench: $(READY) ## speed against named peers, as ratios
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+bench: $(READY) ## speed against named peers, those that are installed, as ratios
+	@echo "== scores: BSSEval v4 against museval"
+	$(BIN)/python benchmarks/scores.py
+	@echo "== stream: training examples a second against the readers of other projects"
+	$(BIN)/python benchmarks/stream.py
+	@echo "== stretch: pitch and tempo of a chunk against stretching libraries"
+	$(BIN)/python benchmarks/stretch.py
+	@echo "== models: training steps and inference against reference classes (make parity installs them)"
+	$(BIN)/python benchmarks/models.py
 
 clean: ## remove the environment and what tools left behind
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

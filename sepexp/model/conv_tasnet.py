@@ -109,6 +109,10 @@ class ConvTasNet(nn.Module):
         std = (2 / (bases + channels * kernel)) ** 0.5
         nn.init.normal_(self.decoder.weight, std=std)
 
+    def upsampled_rates(self) -> list[float]:
+        """Hz of the frames that the decoder makes samples of."""
+        return [self.sample_rate / self.stride]
+
     def receptive_field(self) -> int:
         """Samples that one output sample's mask depends on, apart from the global norms."""
         reach = sum(

@@ -84,13 +84,13 @@ class Demucs(nn.Module):
         self.margin = (context_kernel - 1) // 2 if rewrite else 0  # frames lost a decoder layer
         self.upsample = Doubling() if resample else None
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
-        gate, scale = (nn.GLU(dim=1), 2) if activation == "glu" else (nn.ReLU(), 1)
+        gate, scale = (nn.GLU(dim=1), 2) if activation == "glu" else (nn.ReLU(inplace=True), 1)
         inputs = channels
         for index in range(depth):
             outputs = int(width * growth**index)
             down: list[nn.Module] = [
                 nn.Conv1d(inputs, outputs, kernel, 1 if self.decimate else stride),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
             ]
             up: list[nn.Module] = []
             if rewrite:
@@ -105,7 +105,7 @@ class Demucs(nn.Module):
                         upsampling, inputs=outputs, outputs=final, kernel=kernel, stride=stride
                     )
                 ]
-            up += [nn.ReLU()] if index else []
+            up += [nn.ReLU(inplace=True)] if index else []
             self.encoder.append(nn.Sequential(*down))
             self.decoder.insert(0, nn.Sequential(*up))
             inputs = outputs
@@ -135,6 +135,11 @@ class Demucs(nn.Module):
                 read = (read - 1) * self.stride + self.kernel
                 estimated = (estimated - 2 * self.margin - 1) * self.stride + self.kernel
         return read, estimated
+
+    def upsampled_rates(self) -> list[float]:
+        """Hz of what each decoder layer upsamples, the last layer's first."""
+        own = self.sample_rate * (1 if self.upsample is None else 2)
+        return [own / self.stride ** (layer + 1) for layer in range(self.depth)]
 
     def valid_length(self, samples: int) -> int:
         """The shortest input, at `sample_rate`, that fits the layers and estimates `samples`."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sepexp.errors import UserError
@@ -85,24 +88,153 @@ class TemporalBlock(nn.Module):
         self.expand = nn.Sequential(
             nn.Conv1d(width, hidden, 1, bias=bias), nn.PReLU(), make_norm(norm, hidden)
         )
-        same = 0 if causal or reach % 2 else reach // 2  # padding inside the conv saves a copy
-        self.pads_itself = same > 0 or reach == 0
         self.depthwise = nn.Conv1d(
-            hidden, hidden, kernel, dilation=dilation, padding=same, groups=hidden, bias=bias
+            hidden, hidden, kernel, dilation=dilation, groups=hidden, bias=bias
         )
         self.activate = nn.Sequential(nn.PReLU(), make_norm(norm, hidden))
         self.residual = nn.Conv1d(hidden, width, 1, bias=bias) if residual else None
         self.skip = nn.Conv1d(hidden, skip, 1, bias=bias) if skip else None
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
-        hidden = self.expand(features)
-        if not self.pads_itself:
-            hidden = F.pad(hidden, self.padding)
-        hidden = self.activate(self.depthwise(hidden))
-        skip = None if self.skip is None else self.skip(hidden)
-        if self.residual is not None:
-            features = features + self.residual(hidden)
-        return features, skip
+        convolve, *rest = self.expand
+        hidden = activate(convolve(features), *rest)
+        hidden = convolve_channels(hidden, self.depthwise, self.padding)
+        hidden = activate(hidden, *self.activate)
+        outputs = [layer for layer in (self.residual, self.skip) if layer is not None]
+        if len(outputs) == 2:  # one product reads the hidden channels once
+            residual, skip = both(hidden, *outputs)
+            return features + residual, skip
+        if self.skip is not None:
+            return features, self.skip(hidden)
+        return (features if self.residual is None else features + self.residual(hidden)), None
+
+
+def both(hidden: Tensor, first: nn.Conv1d, second: nn.Conv1d) -> tuple[Tensor, Tensor]:
+    """Outputs of two 1x1 convolutions of the same features, made by one."""
+    weight = torch.cat([first.weight, second.weight])
+    biases = [layer.bias for layer in (first, second) if layer.bias is not None]
+    made = F.conv1d(hidden, weight, torch.cat(biases) if biases else None)
+    return made.split([first.out_channels, second.out_channels], dim=1)
+
+
+def by_hand(features: Tensor) -> bool:
+    """Whether a gradient is needed for which this file has a faster way than torch.
+
+    On a CPU torch's own gradients of PReLU and of dilated depthwise convolutions take several times
+    as long as their values. The compiler writes its own, and autocast mixes precisions.
+    """
+    return (
+        features.device.type == "cpu"
+        and features.requires_grad
+        and torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+def activate(features: Tensor, prelu: nn.PReLU, norm: nn.Module) -> Tensor:
+    """PReLU, then norm."""
+    if isinstance(norm, nn.GroupNorm) and by_hand(features):
+        return ActivateNorm.apply(features, prelu.weight, norm.weight, norm.bias)
+    return norm(prelu(features))
+
+
+class ActivateNorm(torch.autograd.Function):
+    """A PReLU with one slope and a global norm that keep only their input for the gradient.
+
+    Shape:
+        features (batch, channels, frames), slope (1,), gain (channels,), bias (channels,)
+        -> (batch, channels, frames).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, slope: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+        batch, channels, frames = features.shape
+        active = F.prelu(features, slope)
+        normed, mean, rstd = torch.native_group_norm(
+            active, gain, bias, batch, channels, frames, 1, NORM_EPS
+        )
+        ctx.save_for_backward(features, slope, gain, mean, rstd)
+        return normed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        features, slope, gain, mean, rstd = ctx.saved_tensors
+        batch, channels, frames = features.shape
+        gradient, to_gain, to_bias = torch.ops.aten.native_group_norm_backward(
+            gradient.contiguous(),
+            F.prelu(features, slope),
+            mean,
+            rstd,
+            gain,
+            batch,
+            channels,
+            frames,
+            1,
+            [True, True, True],
+        )
+        to_slope = torch.dot(gradient.flatten(), features.clamp_max(0).flatten())
+        gradient = torch.ops.aten.leaky_relu_backward(gradient, features, slope.item(), False)
+        return gradient, to_slope[None], to_gain, to_bias
+
+
+def convolve_channels(features: Tensor, layer: nn.Conv1d, padding: tuple[int, int]) -> Tensor:
+    """A depthwise convolution with zeros beyond both ends."""
+    if by_hand(features):
+        return Depthwise.apply(features, layer.weight, layer.bias, layer.dilation[0], padding)
+    return pad_and_convolve(features, layer.weight, layer.bias, layer.dilation[0], padding)
+
+
+def pad_and_convolve(
+    features: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, padding: tuple[int, int]
+) -> Tensor:
+    before, after = padding
+    if before != after:  # equal ones inside the convolution save a copy
+        features, before = F.pad(features, padding), 0
+    return F.conv1d(
+        features, weight, bias, padding=before, dilation=dilation, groups=weight.shape[0]
+    )
+
+
+class Depthwise(torch.autograd.Function):
+    """A depthwise convolution whose gradient is made of shifted products, one for each tap.
+
+    Shape:
+        features (batch, channels, frames), weight (channels, 1, taps), bias (channels,) or None
+        -> (batch, channels, frames).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        dilation: int,
+        padding: tuple[int, int],
+    ) -> Tensor:
+        ctx.save_for_backward(features, weight)
+        ctx.places = [tap * dilation - padding[0] for tap in range(weight.shape[-1])]
+        ctx.biased = bias is not None
+        return pad_and_convolve(features, weight, bias, dilation, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        features, weight = ctx.saved_tensors
+        frames = features.shape[-1]
+        to_features, to_weight = torch.zeros_like(features), torch.zeros_like(weight)
+        for tap, place in enumerate(ctx.places):  # output t has read features[t + place]
+            out = slice(max(0, -place), max(0, frames - max(0, place)))
+            read = slice(out.start + place, out.stop + place)
+            if out.start >= out.stop:
+                continue
+            to_features[..., read].addcmul_(gradient[..., out], weight[:, :, tap])
+            products = torch.linalg.vecdot(gradient[..., out], features[..., read])
+            to_weight[:, 0, tap] = products.sum(0)
+        to_bias = gradient.sum((0, 2)) if ctx.biased else None
+        return to_features, to_weight, to_bias, None, None
 
 
 class MaskNetwork(nn.Module):

@@ -124,6 +124,28 @@ def test_values_that_heads_can_say(head: Head, values: tuple, expected: complex)
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("head", "values"),
+    [
+        (RealMask(limit=2.0), (0.0,)),
+        (ComplexMask(limit=1e4), (1.0, 0.0)),
+        (Decoupled(), (30.0, 1.0, 0.0, 0.0)),
+        (magbook(), (-50.0, 50.0, -50.0)),
+        (RealSpectrumMask(limit=1e4), (1.0,)),
+    ],
+    ids=["real_mask", "complex_mask", "decoupled", "magbook", "real_spectrum"],
+)
+def test_an_open_mask_returns_the_mixture(head: Head, values: tuple) -> None:
+    model = model_with(head).eval()
+    model.network.decoder[-1].weight.zero_()
+    model.network.decoder[-1].bias.zero_()
+    head.bias.copy_(torch.tensor(values)[:, None, None])
+    mixture = torch.randn(2, 2, 1001)
+    waveforms = model(mixture).waveforms
+    assert torch.allclose(waveforms, mixture[:, None].expand_as(waveforms), atol=1e-5)
+
+
+@torch.no_grad()
 def test_decoupled_can_add_what_the_mixture_lacks() -> None:
     head = Decoupled()
     added = head(say(head, -20.0, 1.0, 0.0, 0.7), spectrum())[0]

@@ -45,9 +45,9 @@ def make(channels: int = 2, targets: int = 4, **changes: object) -> ConvTasNet:
     return model.eval()
 
 
-def published(config: str) -> ConvTasNet:
+def published(config: str, *overrides: str) -> ConvTasNet:
     with torch.device("meta"):
-        return build.model(plain(compose([f"model={config}"])))
+        return build.model(plain(compose([f"model={config}", *overrides])))
 
 
 def count(module: torch.nn.Module) -> int:
@@ -95,6 +95,31 @@ def test_is_torchaudios_speech_form() -> None:
         mixture = torch.randn(2, 1, samples)
         expected = reference(mixture)[:, :, None]
         assert torch.allclose(ours(mixture).waveforms, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_counts_of_torchaudios_base_size() -> None:
+    models = pytest.importorskip("torchaudio.models")
+    with torch.device("meta"):
+        reference = models.conv_tasnet_base(num_sources=2)
+    assert count(reference) == 4_984_881
+    ours = published("conv_tasnet_speech", "targets=[a,b]", "model.last_residual=false")
+    assert count(ours) == 4_984_881
+
+
+@pytest.mark.parity
+def test_counts_of_asteroids_default_size() -> None:
+    models = pytest.importorskip("asteroid.models")
+    assert count(models.ConvTasNet(2)) == 5_050_545
+    assert count(published("conv_tasnet_speech", "targets=[a,b]")) == 5_050_545
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(("config", "blocks"), [("conv_tasnet_x8", 8), ("conv_tasnet", 10)])
+def test_counts_of_demucs_2(config: str, blocks: int) -> None:
+    tasnet = pytest.importorskip("demucs.tasnet")
+    with torch.device("meta"):
+        reference = tasnet.ConvTasNet(TARGETS, X=blocks)
+    assert count(published(config)) == count(reference)
 
 
 @pytest.mark.parity

@@ -74,6 +74,16 @@ def test_published_lengths(resample: bool, samples: int, read: int, estimated: i
 
 
 @pytest.mark.parity
+@pytest.mark.parametrize(("config", "width"), [("demucs", 64), ("demucs_100", 100)])
+def test_counts_of_the_reference(config: str, width: int) -> None:
+    reference_module = pytest.importorskip("demucs.model")
+    with torch.device("meta"):
+        reference = reference_module.Demucs(["a"] * 4, channels=width)
+        ours = build.model(plain(compose([f"model={config}"])))
+    assert count(ours) == count(reference)
+
+
+@pytest.mark.parity
 @pytest.mark.parametrize(
     "changes",
     [{}, {"resample": True}, {"normalize": True}, {"depth": 4, "rewrite": False}]

@@ -50,6 +50,29 @@ def test_haar_by_hand() -> None:
     assert torch.allclose(bands, expected)
 
 
+@pytest.mark.parity
+@pytest.mark.parametrize(
+    ("wavelet", "theirs", "shift"),
+    [
+        ("haar", "haar", 0),
+        ("cdf15", "bior1.5", 2),
+        ("cdf22", "bior2.2", 1),
+        ("cdf26", "bior2.6", 3),
+    ],
+)
+def test_is_pywavelets(wavelet: str, theirs: str, shift: int) -> None:
+    """Away from the ends, where each repeats the signal its own way; the high band's sign turns."""
+    pywt = pytest.importorskip("pywt")
+    signal = torch.randn(96, dtype=torch.float64)
+    high, low = dwt(signal[None, None], wavelet)[0, :, 10:-10]
+    approximation, detail = (
+        torch.from_numpy(band)[10 + shift :][: len(low)]
+        for band in pywt.dwt(signal.numpy(), theirs)
+    )
+    assert torch.allclose(low, approximation, atol=1e-12)
+    assert torch.allclose(high, -detail, atol=1e-12)
+
+
 def test_strangers_are_refused() -> None:
     with pytest.raises(UserError, match="expected one of"):
         dwt(torch.zeros(1, 1, 4), "morlet")

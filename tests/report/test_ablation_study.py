@@ -90,5 +90,7 @@ def test_the_script(
     picture = tmp_path / "picture.png"
     monkeypatch.setattr("sys.argv", ["table.py", *map(str, sweep), "--figure", str(picture)])
     main()
-    assert "no initial weight rescaling" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no initial weight rescaling" in said
+    assert said.count("\n* ") == 1 and "model.rescale 0.1 against 0" in said
     assert picture.stat().st_size > 1000
