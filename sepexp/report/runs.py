@@ -88,8 +88,8 @@ class RunRecord:
             return ""
         return (
             f"{self.label}: CHOSEN ON TEST SONGS ({len(songs)} songs that it learned from or was "
-            "chosen on are test songs, allowed by allow_test_selection): its scores are too high to "
-            "be compared"
+            "chosen on are test songs, allowed by allow_test_selection): its scores are too high "
+            "to be compared"
         )
 
     @property
