@@ -205,13 +205,17 @@ def macs_a_second(model: Any) -> float:
     length = model.sample_rate
     parameter = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(()))
     second = torch.zeros(1, model.channels, length + 2 * model.context, device=parameter.device)
-    training = model.training
+    training, trained = model.training, [p for p in model.parameters() if p.requires_grad]
     model.eval()
+    for weights in trained:  # the counter asks for the gradient of what a module gives back,
+        weights.requires_grad_(False)  # and fails where that is a parameter: a codebook
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(second)
     finally:
         model.train(training)
+        for weights in trained:
+            weights.requires_grad_(True)
         for hook in hooks:
             hook.remove()
     flops = counter.get_flop_counts().get("Global", {})

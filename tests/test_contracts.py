@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sepexp import build
 from sepexp.cli.compose import compose, plain
+from sepexp.evaluation import macs_a_second
 from sepexp.separation import Separation
 
 ROWS = {f"{spec.config}[{','.join(spec.overrides)}]": spec for spec in MODELS}
@@ -137,6 +138,14 @@ def test_a_few_steps_lower_the_loss(spec: ModelSpec) -> None:
         optimizer.step()
         losses.append(loss.item())
     assert min(losses[1:]) < losses[0]
+
+
+@each_tiny
+def test_its_work_can_be_counted(spec: ModelSpec) -> None:
+    model = tiny(spec)
+    wanted = [parameter.requires_grad for parameter in model.parameters()]
+    assert macs_a_second(model) > 0 and model.training
+    assert [parameter.requires_grad for parameter in model.parameters()] == wanted
 
 
 @each_tiny
