@@ -140,9 +140,10 @@ def test_a_few_steps_lower_the_loss(spec: ModelSpec) -> None:
     assert min(losses[1:]) < losses[0]
 
 
-@each_tiny
-def test_its_work_can_be_counted(spec: ModelSpec) -> None:
-    model = tiny(spec)
+# a codebook is a parameter that a module gives back, an LSTM is counted by hand
+@pytest.mark.parametrize("name", ["magbook", "combook", "open_unmix", "deepconvsep", "wave_u_net"])
+def test_its_work_can_be_counted(name: str) -> None:
+    model = tiny(next(spec for spec in TINY if spec.config == name))
     wanted = [parameter.requires_grad for parameter in model.parameters()]
     assert macs_a_second(model) > 0 and model.training
     assert [parameter.requires_grad for parameter in model.parameters()] == wanted
