@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sepexp.dsp.stretch import change, frames_needed_for
+from sepexp.dsp.stretch import change, frames_needed_for, most_needed
 from sepexp.errors import UserError
 
 Numbers = dict[str, np.ndarray]
 KINDS = ("selection", "length", "pointwise")
+PLACES = ("worker", "device")
 
 
 class Augmentation(Protocol):
@@ -20,7 +21,8 @@ class Augmentation(Protocol):
     `kind` says where `apply` runs: "selection" before anything is read, on what is to be read;
     "length" where the chunk is read; "pointwise" on the device, on whole batches. `apply` is
     deterministic: everything random is in the numbers. `draws` names the numbers, which have one
-    value for each source.
+    value for each source. One of kind "length" also says what its numbers may be, in `bounds`, if
+    devices are to apply it.
     """
 
     kind: str
@@ -41,9 +43,12 @@ class Augmentations:
         swap: The channels of a source exchanged.
         polarity: The sign of a source.
         further: Augmentations from another package, by a name of your own.
+        stretch: What changes tempo and pitch (`frames_needed`, `change`), None for our own.
+        stretch_on: Where our own does: "worker" where chunks are read, "device" in whole batches.
 
     Raises:
-        UserError: An augmentation is of no known kind, or two draw a number of the same name.
+        UserError: An augmentation is of no known kind, two draw a number of the same name, or what
+            stretches can't do so in that place.
     """
 
     def __init__(
@@ -57,6 +62,8 @@ class Augmentations:
         swap: Any = None,
         polarity: Any = None,
         further: dict[str, Any] | None = None,
+        stretch: Any = None,
+        stretch_on: str = "worker",
     ) -> None:
         members = {
             "remix": remix,
@@ -73,6 +80,8 @@ class Augmentations:
             kind: [member for member in self.members.values() if member.kind == kind]
             for kind in KINDS
         }
+        self.stretch, self.stretch_on = stretch, stretch_on
+        self._check_stretch()
         # the names of the numbers that travel with a batch
         self.shipped = tuple(name for one in self._of_kind["pointwise"] for name in one.draws)
 
@@ -101,13 +110,30 @@ class Augmentations:
         """How many samples must be read so that `frames` remain."""
         if tempo == 1 and semitones == 0:
             return frames
+        if self.stretch is not None:
+            return self.stretch.frames_needed(frames, tempo, semitones)
         return frames_needed_for(frames, tempo=tempo, semitones=semitones)
 
     def change(
         self, audio: np.ndarray, *, tempo: float, semitones: float, frames: int
     ) -> np.ndarray:
         """Tempo and pitch in one pass, as both are a stretch: (channels, samples) -> `frames`."""
+        if self.stretch is not None:
+            return self.stretch.change(audio, tempo=tempo, semitones=semitones, frames=frames)
         return change(audio, tempo=tempo, semitones=semitones, frames=frames)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether tempo and pitch are left to the device, which gets the longer chunks."""
+        return self.stretch_on == "device" and bool(self._of_kind["length"])
+
+    def most_frames(self, frames: int) -> int:
+        """What `frames_needed` never exceeds, by what the augmentations may draw."""
+        bounds = {"tempo": (1.0, 1.0), "semitones": (0.0, 0.0)}
+        for member in self._of_kind["length"]:
+            bounds |= member.bounds
+        semitones = max(map(abs, bounds["semitones"]))
+        return most_needed(frames, tempo=max(1.0, bounds["tempo"][1]), semitones=semitones)
 
     def apply(self, stems: Any, numbers: Any) -> Any:
         """The pointwise ones on a batch of float stems, on whatever device they lie.
@@ -152,3 +178,28 @@ class Augmentations:
                         f"'{number}': give one of them another name"
                     )
                 owners[number] = name
+
+    def _check_stretch(self) -> None:
+        if self.stretch_on not in PLACES:
+            raise UserError(
+                f"augmentation.stretch_on is {self.stretch_on!r}: expected worker or device"
+            )
+        for name in ("frames_needed", "change"):
+            if self.stretch is not None and not hasattr(self.stretch, name):
+                raise UserError(
+                    f"augmentation.stretch is a {type(self.stretch).__name__} without `{name}`: "
+                    "expected an object that changes tempo and pitch, or null"
+                )
+        if self.stretch_on == "worker":
+            return
+        if self.stretch is not None:
+            raise UserError(
+                "augmentation.stretch_on=device runs our own stretch, but augmentation.stretch is "
+                f"a {type(self.stretch).__name__}: set stretch_on=worker or stretch=null"
+            )
+        for name, member in self.members.items():
+            if member.kind == "length" and not hasattr(member, "bounds"):
+                raise UserError(
+                    f"augmentation.{name} has no `bounds`, which say how long the chunks for "
+                    "augmentation.stretch_on=device may get: give it some, or set stretch_on=worker"
+                )

@@ -42,6 +42,11 @@ class Pitch:
         movable = np.array([name not in self.untouched for name in names])
         return {"semitones": np.where(chosen & movable, steps, 0).astype(np.float64)}
 
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Least and greatest shift of any draw, in semitones."""
+        return {"semitones": (-self.semitones, self.semitones)}
+
     def align(self, numbers: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
         """One key for all that may move, if asked for."""
         steps = numbers["semitones"]

@@ -38,6 +38,11 @@ class Tempo:
         tempo = 1 + np.clip(share, -self.limit, self.limit)
         return {"tempo": np.where(chosen, tempo, 1.0)}
 
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Least and greatest speed of any draw."""
+        return {"tempo": (1 - self.limit, 1 + self.limit)}
+
     def align(self, numbers: dict[str, np.ndarray], names: Sequence[str]) -> dict[str, np.ndarray]:
         """Instruments that play together keep their common time."""
         return {"tempo": np.full_like(numbers["tempo"], numbers["tempo"][0])}

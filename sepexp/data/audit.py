@@ -95,7 +95,8 @@ def render(stream: Stream, index: int) -> Heard:
     chunks = stream.chunks()
     plan = chunks.draw(index, 0)
     bare = chunks.read(plain(chunks, plan))
-    before = bare.stems.astype(np.float32) * bare.numbers["scale"][:, None, None]
+    stems = bare.stems[..., : chunks.length].astype(np.float32)
+    before = stems * bare.numbers["scale"][:, None, None]
     room = chunks.room(1)
     chunks.fill(plan, room, 0)
     after = stream.on_after_batch_transfer(view(room), 0).stems[0]

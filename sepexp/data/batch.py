@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepexp.data.chunks import Example
+from sepexp.data.chunks import LEFT, Example
 from sepexp.data.windows import Windows
+from sepexp.dsp import stretch_batched
 
 
 class Batch(NamedTuple):
@@ -17,12 +18,13 @@ class Batch(NamedTuple):
 
     Shape:
         stems: (batch, sources, channels, samples + 2 context); in the store's type as read, float32
-            in [-1, 1] (before gain) after the transfer.
+            in [-1, 1] (before gain) after the transfer. Longer where tempo and pitch are left to
+            the device, until it has changed them.
         present: (batch, sources) bool; False: the song has no such stem (not: it is silent).
         index: (batch,) int64 numbers of the examples.
         songs: (batch, sources) int64 into the training songs.
-        numbers: each (batch, sources): what pointwise augmentations drew, and the stems' `scale`
-            as long as they are raw.
+        numbers: each (batch, sources): what pointwise augmentations drew, and as long as the stems
+            are raw their `scale`, and the `tempo` and `semitones` that are left to the device.
     """
 
     stems: Tensor
@@ -66,6 +68,31 @@ def floats(stems: Tensor, scale: Tensor) -> Tensor:
         scale: (batch, sources).
     """
     return stems.to(torch.float32, copy=True).mul_(scale.float()[:, :, None, None])
+
+
+def stretched(stems: Tensor, numbers: dict[str, Tensor], frames: int) -> Tensor:
+    """Stems at the tempo and pitch that were left to the device, as fresh memory where any were.
+
+    Shape:
+        stems: (batch, sources, channels, samples) float32 -> (batch, sources, channels, frames).
+        numbers: each (batch, sources); `tempo` and `semitones` best not on an accelerator, which
+            they would have to be waited for.
+    """
+    if not all(name in numbers for name in LEFT):
+        return stems
+    tempo, semitones = (numbers[name].cpu().view(torch.float64).flatten().tolist() for name in LEFT)
+    rows = stems.flatten(0, 1)
+    pairs = enumerate(zip(tempo, semitones, strict=True))
+    changed = [row for row, pair in pairs if pair != (1, 0)]
+    output = rows[:, :, :frames].contiguous()
+    if changed:
+        output[changed] = stretch_batched.change(
+            rows[changed],
+            tempo=[tempo[row] for row in changed],
+            semitones=[semitones[row] for row in changed],
+            frames=frames,
+        )
+    return output.unflatten(0, stems.shape[:2])
 
 
 def nothing(sources: int, channels: int) -> Whole:

@@ -16,16 +16,21 @@ from sepexp.data.track import Track
 from sepexp.dsp import resample
 from sepexp.errors import UserError
 
+LEFT = ("tempo", "semitones")  # numbers of what is left to the device
+
 
 class Example(NamedTuple):
     """One example, or the places where one is to be written.
 
     Shape:
-        stems: (sources, channels, samples + 2 context), int16 or float32.
+        stems: (sources, channels, samples + 2 context), int16 or float32; where devices change
+            tempo and pitch, as long as the longest they may need, with zeros behind what they do.
         present: (sources,) bool.
         index: () int64.
         songs: (sources,) int64.
-        numbers: each (sources,) float32; `scale` is what makes the stems floats in [-1, 1].
+        numbers: each (sources,) float32; `scale` is what makes the stems floats in [-1, 1]. A
+            `tempo` and `semitones` that are still to be applied are the bits of float64 in int64,
+            which a run in half precision doesn't round.
     """
 
     stems: np.ndarray
@@ -80,6 +85,7 @@ class Chunks:
         examples: Length of an epoch; 0 takes the total length of the songs.
         finished: Give floats with the pointwise augmentations done, the same bits that a device
             makes of the raw ones: for training on a processor, whose memory is the bottleneck.
+            Tempo and pitch, too, are then changed here, whatever `augmentation` says.
 
     `epoch` may be set between epochs; each draws anew.
 
@@ -115,10 +121,14 @@ class Chunks:
         self.examples = examples or max(1, sum(self.songs.frames) // samples)
         self.epoch = 0
         self.finished = finished
+        self.leaves = augmentation.on_device and not finished
+        # what is read for an example, at most
+        self.width = augmentation.most_frames(self.length) if self.leaves else self.length
         is_short = all(track.dtype == np.int16 for track in tracks)
         self._raw = np.dtype(np.int16 if is_short else np.float32)
         self.dtype = np.dtype(np.float32) if finished else self._raw
         self.numbers = augmentation.shipped if finished else (*augmentation.shipped, "scale")
+        self.numbers += LEFT if self.leaves else ()
         self._dice = Dice(seed)
         self._scratch = Scratch(), Scratch()
         self._warn_of_short_songs()
@@ -172,12 +182,16 @@ class Chunks:
             make: Where the memory comes from: called with a shape and a type.
         """
         sources = len(self.sources)
+        left = LEFT if self.leaves else ()
         return Example(
-            stems=make((batch, sources, self.channels, self.length), self.dtype),
+            stems=make((batch, sources, self.channels, self.width), self.dtype),
             present=make((batch, sources), np.bool_),
             index=make((batch,), np.int64),
             songs=make((batch, sources), np.int64),
-            numbers={name: make((batch, sources), np.float32) for name in self.numbers},
+            numbers={
+                name: make((batch, sources), np.int64 if name in left else np.float32)
+                for name in self.numbers
+            },
         )
 
     def read(self, plan: Plan) -> Example:
@@ -216,7 +230,8 @@ class Chunks:
             stem, scale = self._stem(plan, source)
             factor[source] *= scale
             if not self.finished:
-                out[:] = stem
+                out[:, : stem.shape[1]] = stem
+                out[:, stem.shape[1] :] = 0
                 continue
             # one channel at a time, so that the second pass finds it in the cache
             for samples, channel in zip(stem[::-1] if swapped[source] else stem, out, strict=True):
@@ -224,6 +239,12 @@ class Chunks:
                 np.multiply(channel, factor[source], out=channel)
         if not self.finished:
             room.numbers["scale"][row] = factor
+        if self.leaves:
+            # nothing is left to be done to a stem that isn't there
+            tempo = np.where(present, plan.tempo, 1.0)
+            room.numbers["tempo"][row] = tempo.view(np.int64)
+            semitones = np.where(present, plan.semitones, 0.0)
+            room.numbers["semitones"][row] = semitones.view(np.int64)
 
     def _own(self, at: Any, purpose: str, needed: Sequence[int]) -> list[Read]:
         uniforms = at(purpose).random((len(needed), UNIFORMS)).tolist()
@@ -248,7 +269,7 @@ class Chunks:
         read, second = plan.reads[source], plan.seconds[source]
         tempo, semitones = float(plan.tempo[source]), float(plan.semitones[source])
         track = self.tracks[read.song]
-        changed = tempo != 1 or semitones != 0
+        changed = (tempo != 1 or semitones != 0) and not self.leaves
         adapted = track.rate != self.sample_rate or track.channels not in (1, self.channels)
         if not changed and not adapted and second is None and track.dtype == self._raw:
             stem = self._window(track, source, read.start, read.frames)
@@ -261,6 +282,9 @@ class Chunks:
             other *= plan.levels[source]
             stem += other
         if changed:
+            if self._raw == np.int16 and (adapted or second is not None):
+                # rounded as it would be for a device, so that both find the same splices
+                stem *= to_int16_range(stem)
             stem = self.augmentation.change(
                 stem, tempo=tempo, semitones=semitones, frames=self.length
             )

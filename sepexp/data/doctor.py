@@ -61,7 +61,7 @@ def examine(stream: Stream, *, device: torch.device, seconds: float) -> Findings
     Raises:
         UserError: The songs can't be read.
     """
-    on_device = device.type != "cpu" or not stream.augmentation.foldable
+    on_device = device.type != "cpu" or not stream.finishes
     raw, chunks = stream.chunks(), stream.chunks(finished=not on_device)
     plans: list[Plan] = []
     draw = _timed(lambda n: plans.append(raw.draw(n, 0)), PLANS, seconds)
@@ -122,7 +122,7 @@ def advice(found: Findings) -> str:
         f"{max(spare, device * found.batch_size * 1e3):.3g} ms never waits for data"
     )
     if device > found.together:
-        what = "copying" if found.copy > found.finish else "pointwise augmentation on the device"
+        what = "copying" if found.copy > found.finish else "augmentation on the device"
         return f"{what} binds, more workers change nothing; {free}"
     if found.first > COLD * found.read and found.first > found.reading:
         return (

@@ -14,8 +14,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from sepexp import audio
-from sepexp.data.batch import Batch, Whole, floats, nothing
-from sepexp.data.chunks import Chunks
+from sepexp.data.batch import Batch, Whole, floats, nothing, stretched
+from sepexp.data.chunks import LEFT, Chunks
 from sepexp.data.convert import adapt
 from sepexp.data.loader import Loader
 from sepexp.data.sampling import Sampling
@@ -78,6 +78,7 @@ class Stream(lightning.LightningDataModule):
         self.augmentation, self.sampling = augmentation, sampling
         self.sources, self.sample_rate, self.channels = tuple(sources), sample_rate, channels
         self.segment, self.context, self.batch_size = segment, context, batch_size
+        self.samples = round(segment * sample_rate)  # of a chunk, its context apart
         self.examples_per_epoch = examples_per_epoch
         self.num_workers, self.prefetch, self.seed = num_workers, prefetch, seed
         self.seconds = {"train": None, "valid": valid_seconds, "test": test_seconds}
@@ -131,7 +132,7 @@ class Stream(lightning.LightningDataModule):
             sources=self.sources,
             sample_rate=self.sample_rate,
             channels=self.channels,
-            samples=round(self.segment * self.sample_rate),
+            samples=self.samples,
             context=self.context,
             seed=self.seed,
             augmentation=self.augmentation,
@@ -140,10 +141,15 @@ class Stream(lightning.LightningDataModule):
             finished=finished,
         )
 
+    @property
+    def finishes(self) -> bool:
+        """Whether examples can be finished where they are read, for training on a processor."""
+        return self.augmentation.foldable and not self.augmentation.on_device
+
     def train_dataloader(self) -> Loader:
         self._close()
         device = self.trainer.strategy.root_device.type if self.trainer else "cpu"
-        finished = device == "cpu" and self.augmentation.foldable
+        finished = device == "cpu" and self.finishes
         self._loader = Loader(
             self.chunks(finished),
             batch_size=self.batch_size,
@@ -175,9 +181,13 @@ class Stream(lightning.LightningDataModule):
     ) -> Any:
         """Copy without blocking, and let the loader know when its memory may be filled again."""
         moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
-        if isinstance(batch, Batch) and device.type == "cuda" and self._loader is not None:
+        if not isinstance(batch, Batch):
+            return moved
+        if device.type == "cuda" and self._loader is not None:
             self._loader.copied(batch)
-        return moved
+        # the processor plans with these: reading them from the device would wait for its work
+        here = {name: batch.numbers[name] for name in LEFT if name in batch.numbers}
+        return moved._replace(numbers=moved.numbers | here)
 
     def val_dataloader(self) -> Wholes:
         tracks = self.tracks("valid")
@@ -190,15 +200,21 @@ class Stream(lightning.LightningDataModule):
         return Wholes(self, share(tracks, rank, world))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Floats and pointwise augmentation, on the device; whole songs pass untouched.
+        """Floats, tempo and pitch if left to it, pointwise augmentation, on the device.
+
+        Whole songs pass untouched.
 
         On a processor that has been done where the chunks were read: then no scale is left.
         """
         if not isinstance(batch, Batch) or "scale" not in batch.numbers:
             return batch
         scale = batch.numbers["scale"]
-        stems = self.augmentation.apply(floats(batch.stems, scale), batch.numbers)
-        return batch._replace(stems=stems.to(scale.dtype))  # half precision has converted numbers
+        stems = floats(batch.stems, scale)
+        stems = stretched(stems, batch.numbers, self.samples + 2 * self.context)
+        stems = self.augmentation.apply(stems, batch.numbers)
+        numbers = {name: values for name, values in batch.numbers.items() if name not in LEFT}
+        # half precision has converted numbers
+        return batch._replace(stems=stems.to(scale.dtype), numbers=numbers)
 
     def whole(self, track: Track, seconds: float | None = None, *, windows: bool = False) -> Whole:
         """Read one song, or the middle of it, at the stream's rate and channel count.

@@ -77,6 +77,16 @@ def frames_needed_for(frames: int, *, tempo: float, semitones: float) -> int:
     return frames_needed(resample.frames_needed(frames, pitch), stretch_tempo(pitch, tempo))
 
 
+def most_needed(frames: int, *, tempo: float, semitones: float) -> int:
+    """What no `change` exceeds at up to `tempo` (at least 1) and shifts of up to `semitones`.
+
+    Longer than the longest by a hop at most: lengths of hops go up and down with the tempo.
+    """
+    # What a shift reads more, its stretch reads less, but for the margins of the resampler.
+    margins = 2 * (resample.ZERO_CROSSINGS + 1) * 2 ** (semitones / 12)
+    return ceil((frames + margins) * tempo) + REACH + HOP
+
+
 def change(audio: np.ndarray, *, tempo: float, semitones: float, frames: int) -> np.ndarray:
     """Play `audio` at `tempo` times its speed and `semitones` higher, in exactly `frames` samples.
 

@@ -337,7 +337,7 @@ def test_torch_data_loader_gives_the_same_examples() -> None:
 def test_workers_import_no_torch() -> None:
     code = (
         "import sys, sepexp.data.ring_worker, sepexp.augmentation.chain, sepexp.augmentation.gain,"
-        "sepexp.augmentation.pitch, sepexp.data.store;"
+        "sepexp.augmentation.pitch, sepexp.data.store, sepexp.dsp.stretch_backends;"
         "print([m for m in ('torch', 'lightning', 'scipy', 'matplotlib') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

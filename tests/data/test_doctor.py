@@ -69,6 +69,12 @@ def test_pitch_and_tempo_are_what_is_left_without_reading() -> None:
     assert found.reading == pytest.approx(found.draw + found.read + found.stretch + found.finish)
 
 
+def test_a_device_that_stretches_leaves_the_workers_reading() -> None:
+    chain = Augmentations(tempo=Tempo(p=1, deviation=0.05, limit=0.1), stretch_on="device")
+    found = examine(stream(chain, songs(2)), device=torch.device("cpu"), seconds=0.1)
+    assert found.on_device and found.finish > found.stretch
+
+
 def test_workers_are_measured_and_ended() -> None:
     found = examine(
         stream(Augmentations(), songs(2), workers=1), device=torch.device("cpu"), seconds=0.05
@@ -88,7 +94,7 @@ def test_workers_are_measured_and_ended() -> None:
         ({"read": 0.02, "first": 0.02}, "set data.store=auto"),
         ({"other_rate": 48000}, "songs at 48000 Hz are resampled"),
         ({"first": 0.05}, "the disk binds"),
-        ({"finish": 0.01, "on_device": True}, "pointwise augmentation on the device binds"),
+        ({"finish": 0.01, "on_device": True}, "augmentation on the device binds"),
         ({"copy": 0.01, "on_device": True}, "copying binds, more workers change nothing"),
         ({"draw": 0.01}, "drawing binds"),
     ],

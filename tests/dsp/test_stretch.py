@@ -186,6 +186,26 @@ def test_the_output_follows_the_tempo(tempo: float) -> None:
             assert np.abs(drift.mean()) < 0.01 * RATE
 
 
+@pytest.mark.parametrize("frames", [1, 9000, 264600])
+@pytest.mark.parametrize("tempo, semitones", [(1.0, 0), (1.12, 0), (1.12, 2), (1.5, 12)])
+def test_no_change_within_bounds_needs_more_than_the_most(
+    tempo: float, semitones: int, frames: int
+) -> None:
+    generator = np.random.default_rng(0)
+    most = stretch.most_needed(frames, tempo=tempo, semitones=semitones)
+    drawn = [
+        stretch.frames_needed_for(
+            frames,
+            tempo=generator.uniform(2 - tempo, tempo) if number else tempo,
+            semitones=generator.uniform(-semitones, semitones) if number % 2 else -semitones,
+        )
+        for number in range(300)
+    ]
+    assert max(drawn) <= most
+    if frames == 264600 and (tempo, semitones) != (1.0, 0):
+        assert most < max(drawn) + stretch.HOP
+
+
 def test_no_change_is_the_input_itself() -> None:
     audio = np.random.default_rng(6).standard_normal((2, 1000)).astype(np.float32)
     assert needed(1, 0, 900) == 900
