@@ -11,7 +11,8 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,56 @@ PEAK = 0.25  # of full scale, at most, is what they get: none of them may clip
 INTEGERS, FLOATS = 1, 3  # codes of a wav file's samples
 FULL = 2.0**31  # of 32-bit integers
 
-Play = Callable[[np.ndarray, float, float], np.ndarray]
+
+class Stretcher(ABC):
+    """What all have in common: a lead before the audio, headroom above it, an exact length.
+
+    `delay`: seconds that a piece is late by, times how much faster than 1 the stretch runs.
+    """
+
+    sample_rate: int
+    delay: float
+
+    @abstractmethod
+    def _play(self, audio: np.ndarray, tempo: float, semitones: float) -> np.ndarray:
+        """The program's own answer, of about the right length."""
+
+    def frames_needed(self, frames: int, tempo: float, semitones: float) -> int:
+        """How many input samples `change` reads for `frames` output samples."""
+        if frames <= 0 or (tempo == 1 and semitones == 0):
+            return max(frames, 0)
+        return ceil(frames * tempo) + round(TAIL * self.sample_rate)
+
+    def change(
+        self, audio: np.ndarray, *, tempo: float, semitones: float, frames: int
+    ) -> np.ndarray:
+        """Shape: (channels, samples) float32 -> (channels, frames) float32, a new array."""
+        needed = self.frames_needed(frames, tempo, semitones)
+        if audio.shape[-1] < needed:
+            raise UserError(
+                f"{audio.shape[-1]} samples came where {frames} samples at tempo {tempo} need "
+                f"{needed}: read more input."
+            )
+        audio = np.asarray(audio[:, :needed], np.float32)
+        peak = float(np.abs(audio).max(initial=0))
+        if peak == 0 or needed == frames:
+            return np.array(audio[:, :frames], order="C")
+        scale = np.float32(2.0 ** (np.floor(np.log2(PEAK / peak))))  # exact, so it leaves no trace
+        lead = round(LEAD * self.sample_rate)
+        led = np.concatenate([audio[:, lead:0:-1], audio], axis=1)
+        played = self._play(led * scale, tempo, semitones)
+        speed = tempo / 2 ** (semitones / 12)  # of the stretch, before resampling sets the pitch
+        first = round(lead / tempo + self.delay * self.sample_rate * (speed - 1))
+        if played.shape[-1] < first + frames:
+            raise UserError(
+                f"{type(self).__name__} gave {played.shape[-1]} samples at tempo {tempo} and "
+                f"{semitones} semitones where {first + frames} were expected: use another version "
+                "of it, or set augmentation.stretch=null for our own stretch"
+            )
+        return np.ascontiguousarray(played[:, first : first + frames] / scale, np.float32)
 
 
-class SoundStretch:
+class SoundStretch(Stretcher):
     """The `soundstretch` program of the SoundTouch library (surina.net/soundtouch), by pipes.
 
     Args:
@@ -47,23 +94,13 @@ class SoundStretch:
         self.sample_rate = sample_rate
         self.program = _found(program, "soundstretch")
 
-    def frames_needed(self, frames: int, tempo: float, semitones: float) -> int:
-        """How many input samples `change` reads for `frames` output samples."""
-        return _needed(frames, tempo, semitones, self.sample_rate)
-
-    def change(
-        self, audio: np.ndarray, *, tempo: float, semitones: float, frames: int
-    ) -> np.ndarray:
-        """Shape: (channels, samples) float32 -> (channels, frames) float32, a new array."""
-        return _change(self, self._play, audio, tempo=tempo, semitones=semitones, frames=frames)
-
     def _play(self, audio: np.ndarray, tempo: float, semitones: float) -> np.ndarray:
         options = [f"-tempo={(tempo - 1) * 100:.6f}", f"-pitch={semitones:.6f}"]
         data = _wav(audio, self.sample_rate, INTEGERS)
         return _unpacked(_ran([self.program, "stdin", "stdout", *options], data), len(audio))
 
 
-class RubberBand:
+class RubberBand(Stretcher):
     """The `rubberband` program of the Rubber Band library (breakfastquay.com), by files.
 
     Args:
@@ -83,16 +120,6 @@ class RubberBand:
         self.sample_rate, self.options = sample_rate, tuple(options)
         self.program = _found(program, "rubberband-cli")
 
-    def frames_needed(self, frames: int, tempo: float, semitones: float) -> int:
-        """How many input samples `change` reads for `frames` output samples."""
-        return _needed(frames, tempo, semitones, self.sample_rate)
-
-    def change(
-        self, audio: np.ndarray, *, tempo: float, semitones: float, frames: int
-    ) -> np.ndarray:
-        """Shape: (channels, samples) float32 -> (channels, frames) float32, a new array."""
-        return _change(self, self._play, audio, tempo=tempo, semitones=semitones, frames=frames)
-
     def _play(self, audio: np.ndarray, tempo: float, semitones: float) -> np.ndarray:
         with tempfile.TemporaryDirectory(prefix="sepexp-stretch-") as folder:
             # it reads its input twice, which a pipe doesn't let it
@@ -104,7 +131,7 @@ class RubberBand:
             return _unpacked(after.read_bytes() if after.exists() else b"", len(audio))
 
 
-class Signalsmith:
+class Signalsmith(Stretcher):
     """Signalsmith Stretch (signalsmith-audio.co.uk) by the package `python-stretch`.
 
     Args:
@@ -119,16 +146,6 @@ class Signalsmith:
     def __init__(self, *, sample_rate: int) -> None:
         self.sample_rate = sample_rate
         _signalsmith()
-
-    def frames_needed(self, frames: int, tempo: float, semitones: float) -> int:
-        """How many input samples `change` reads for `frames` output samples."""
-        return _needed(frames, tempo, semitones, self.sample_rate)
-
-    def change(
-        self, audio: np.ndarray, *, tempo: float, semitones: float, frames: int
-    ) -> np.ndarray:
-        """Shape: (channels, samples) float32 -> (channels, frames) float32, a new array."""
-        return _change(self, self._play, audio, tempo=tempo, semitones=semitones, frames=frames)
 
     def _play(self, audio: np.ndarray, tempo: float, semitones: float) -> np.ndarray:
         # a new one each time, with its seed: the same input gives the same bits
@@ -159,47 +176,6 @@ def _found(program: str, package: str) -> str:
             "our own stretch"
         )
     return str(Path(path).absolute())
-
-
-def _needed(frames: int, tempo: float, semitones: float, rate: int) -> int:
-    if frames <= 0 or (tempo == 1 and semitones == 0):
-        return max(frames, 0)
-    return ceil(frames * tempo) + round(TAIL * rate)
-
-
-def _change(
-    backend: SoundStretch | RubberBand | Signalsmith,
-    play: Play,
-    audio: np.ndarray,
-    *,
-    tempo: float,
-    semitones: float,
-    frames: int,
-) -> np.ndarray:
-    """`play` with a lead before the audio, headroom above it and exactly `frames` samples of it."""
-    needed = backend.frames_needed(frames, tempo, semitones)
-    if audio.shape[-1] < needed:
-        raise UserError(
-            f"{audio.shape[-1]} samples came where {frames} samples at tempo {tempo} need {needed}:"
-            " read more input."
-        )
-    audio = np.asarray(audio[:, :needed], np.float32)
-    peak = float(np.abs(audio).max(initial=0))
-    if peak == 0 or needed == frames:
-        return np.array(audio[:, :frames], order="C")
-    scale = np.float32(2.0 ** (np.floor(np.log2(PEAK / peak))))  # exact, so it leaves no trace
-    rate = backend.sample_rate
-    lead = round(LEAD * rate)
-    played = play(np.concatenate([audio[:, lead:0:-1], audio], axis=1) * scale, tempo, semitones)
-    speed = tempo / 2 ** (semitones / 12)  # of the stretch, before the pitch is set by resampling
-    first = round(lead / tempo + backend.delay * rate * (speed - 1))
-    if played.shape[-1] < first + frames:
-        raise UserError(
-            f"{type(backend).__name__} gave {played.shape[-1]} samples at tempo {tempo} and "
-            f"{semitones} semitones where {first + frames} were expected: use another version of "
-            "it, or set augmentation.stretch=null for our own stretch"
-        )
-    return np.ascontiguousarray(played[:, first : first + frames] / scale, np.float32)
 
 
 def _ran(command: list[str], data: bytes) -> bytes:
