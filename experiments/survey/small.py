@@ -97,21 +97,20 @@ def table(results: Results) -> str:
 
 
 def picture(results: Results, path: Path) -> None:
-    """Learning curves: mean SDR of the validation songs over steps, one panel a family of eight."""
+    """Learning curves: mean SDR of the validation songs over steps, seven to a panel."""
     from matplotlib.figure import Figure
 
     order = sorted(results, key=lambda recipe: -results[recipe]["sdr"]["model"]["all"])
     groups = [order[first : first + 7] for first in range(0, len(order), 7)]
-    figure = Figure(figsize=(4 * len(groups), 3.6), layout="constrained")
+    figure = Figure(figsize=(4.5 * len(groups), 4), layout="constrained")
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for panel, group in zip(panels, groups, strict=True):
         for recipe in group:
             steps, values = zip(*results[recipe]["curve"], strict=True)
             panel.plot(steps, values, marker=".", label=recipe)
-        panel.set_xscale("log")
         panel.set_xlabel("steps")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=7, loc="lower right")
+        panel.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     panels[0].set_ylabel("SDR of the validation songs, dB")
     figure.savefig(path, dpi=110)
 
@@ -123,6 +122,8 @@ def write(results: Results) -> None:
     after = rest.partition(END)[2]
     picture(results, HERE / "small.png")
     made = f"{table(results)}\n\n✗: not above the best do-nothing row of that target.\n\n"
+    missing = [recipe for recipe in RECIPES if recipe not in results]
+    made += f"Not trained yet: {', '.join(missing)}.\n\n" if missing else ""
     made += "![Learning curves of the small variants](small.png)\n"
     readme.write_text(f"{before}{BEGIN}\n{made}{END}{after}")
 
