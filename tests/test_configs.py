@@ -84,6 +84,17 @@ RECIPES = [
 ]
 
 
+def test_folders_beside_the_recipes_are_no_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "experiments" / "mine").mkdir(parents=True)
+    (tmp_path / "experiments" / "mine" / "one.yaml").write_text("# @package _global_\nseed: 7\n")
+    (tmp_path / "runs").mkdir()  # as every training leaves it
+    monkeypatch.setattr("sepexp.cli.compose.recipes_dir", lambda: tmp_path)
+    config = compose(["experiments=mine/one", "runs=elsewhere"])
+    assert (config.seed, config.runs) == (7, "elsewhere")
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipe_builds(recipe: str) -> None:
     config = plain(compose([f"experiments={recipe}"]))

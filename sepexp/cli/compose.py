@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +32,29 @@ def recipes_dir() -> Path:
     return checkout if (checkout / "experiments").is_dir() else Path.cwd()
 
 
+@cache
+def _recipes_alone(folder: Path) -> Path:
+    """A folder with a link to `folder/experiments` and nothing else.
+
+    Hydra takes every folder beside it for a config group: with `runs/` there, `runs=PATH` would
+    choose from a group.
+    """
+    alone = Path(tempfile.mkdtemp(prefix="sepexp-recipes-"))
+    atexit.register(shutil.rmtree, alone, ignore_errors=True)
+    if (folder / "experiments").is_dir():
+        try:
+            (alone / "experiments").symlink_to((folder / "experiments").resolve())
+        except OSError:  # a system without links
+            return folder
+    return alone
+
+
 def register_resolvers() -> None:
     """Resolvers that the YAML files use: `${len:${targets}}` counts a list."""
     OmegaConf.register_new_resolver("len", len, replace=True)
-    OmegaConf.register_new_resolver("recipes_dir", lambda: str(recipes_dir()), replace=True)
+    OmegaConf.register_new_resolver(
+        "recipes_dir", lambda: str(_recipes_alone(recipes_dir())), replace=True
+    )
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
