@@ -102,6 +102,13 @@ def open_unmix_weights(theirs: Any) -> Mapping[str, Tensor]:
 SPEECH = ("model=conv_tasnet_speech", "targets=[vocals,other]", "model.input_norm=gln")
 PADDED = ("model.edge_padding=true", "model.last_residual=false")
 SECOND = 44_100
+SPOKEN: Any = {
+    "step": (2, 4 * 8000),
+    "song": (1, 30 * 8000),
+    "rate": 8000,
+    "channels": 1,
+    "targets": 2,
+}
 CONTESTS = {
     "demucs": Contest(
         ("model=demucs",), "demucs", demucs, demucs_weights, (2, 2 * SECOND), (1, 10 * SECOND)
@@ -110,26 +117,10 @@ CONTESTS = {
         ("model=conv_tasnet",), "demucs", music_tasnet, tasnet_weights, (1, 88_200), (1, 441_000)
     ),
     "conv_tasnet_speech (torchaudio)": Contest(
-        (*SPEECH, *PADDED),
-        "torchaudio",
-        torchaudios_tasnet,
-        tasnet_weights,
-        (2, 4 * 8000),
-        (1, 30 * 8000),
-        rate=8000,
-        channels=1,
-        targets=2,
+        (*SPEECH, *PADDED), "torchaudio", torchaudios_tasnet, tasnet_weights, **SPOKEN
     ),
     "conv_tasnet_speech (asteroid)": Contest(
-        SPEECH,
-        "asteroid",
-        asteroids_tasnet,
-        tasnet_weights,
-        (2, 4 * 8000),
-        (1, 30 * 8000),
-        rate=8000,
-        channels=1,
-        targets=2,
+        SPEECH, "asteroid", asteroids_tasnet, tasnet_weights, **SPOKEN
     ),
     "open_unmix": Contest(
         ("model=open_unmix",),

@@ -8,13 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-COMMANDS = {
-    "evaluate": "score a run again",
-    "separate": "take a song apart with a trained run",
-    "models": "list the models, their sizes and what each was checked against",
-    "report": "tables, verdicts and pages from runs",
-    "data": "prepare or inspect songs",
-}
+from sepexp.cli.commands import COMMANDS
 
 
 def main() -> None:

@@ -56,8 +56,8 @@ class Song(NamedTuple):
     kept: list[int]
 
 
-def backend(name: str) -> Callable[..., Any]:
-    """The BSSEval v4 implementation by its name.
+def backend(name: str, device: str | None = None) -> Callable[..., Any]:
+    """The BSSEval v4 implementation by its name; only our own can use a device.
 
     Raises:
         UserError: No such backend.
@@ -66,7 +66,8 @@ def backend(name: str) -> Callable[..., Any]:
         raise UserError(f"metric.backend={name}: expected one of {', '.join(BACKENDS)}")
     import importlib
 
-    return importlib.import_module(BACKENDS[name]).bss_eval
+    found = importlib.import_module(BACKENDS[name]).bss_eval
+    return partial(found, device=device) if device and name == "sepexp" else found
 
 
 def model_system(model: Any, sample_rate: int, inference: Inference) -> System:
@@ -113,9 +114,7 @@ def evaluate(
     Returns:
         The rows, and the seconds that "model" computed for a second of music.
     """
-    bss_eval = backend(metric["backend"])
-    if metric.get("device") and metric["backend"] == "sepexp":
-        bss_eval = partial(bss_eval, device=metric["device"])
+    bss_eval = backend(metric["backend"], metric.get("device"))
     window, hop = metric["window"] * sample_rate, metric["hop"] * sample_rate
     wanted = ["uSDR", *metric.get("scores", ())]
     leak = LEAK in chosen(wanted)
@@ -138,11 +137,7 @@ def evaluate(
             rows += _rows(run, name, song, scores)
             numbers = {n: f(song.truth, estimate, song.mixture) for n, f in more.items()}
             numbers |= leaks(song.truth, estimate, song.targets) if leak else {}
-            rows += [
-                Row(run, name, song.name, target, score, None, float(value))
-                for score, values in numbers.items()
-                for target, value in zip(song.targets, values, strict=True)
-            ]
+            rows += _whole_rows(run, name, song, numbers)
             if progress is not None:
                 scored = time.perf_counter() - began - seconds
                 progress(
@@ -174,6 +169,14 @@ def _rows(run: str, system: str, song: Song, scores: Any) -> list[Row]:
                 for frame, value in enumerate(values)
             ]
     return rows
+
+
+def _whole_rows(run: str, system: str, song: Song, numbers: Mapping[str, Tensor]) -> list[Row]:
+    return [
+        Row(run, system, song.name, target, score, None, float(value))
+        for score, values in numbers.items()
+        for target, value in zip(song.targets, values, strict=True)
+    ]
 
 
 def write_scores(path: Path, rows: Sequence[Row]) -> None:

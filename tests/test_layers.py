@@ -21,8 +21,6 @@ LAYERS = {
     6: ["__main__"],
 }
 LAYER = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
-# an entry that only asks for a command's name
-ALLOWED = {("cli", "__main__")}
 LIGHTNING = {"separator", "trainer", "data", "cli"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -57,7 +55,7 @@ def test_imports_run_downwards(path: Path) -> None:
             assert here == "cli", f"{path} imports {name}"
         if parts[0] != "sepexp" or len(parts) < 2 or parts[1] == here:
             continue
-        if parts[1] in LAYER and (here, parts[1]) not in ALLOWED:
+        if parts[1] in LAYER:
             assert LAYER[parts[1]] < LAYER[here], f"{path} imports {name}"
 
 

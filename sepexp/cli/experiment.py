@@ -149,14 +149,7 @@ def train(
     separator = make_separator(config, model, loss)
     if leader:
         folder.note(**facts(config, model, stream))
-        shared = check_selection(
-            train=stream.tracks("train"),
-            valid=stream.tracks("valid"),
-            test=stream.tracks("test"),
-            allowed=config["allow_test_selection"],
-        )
-        if shared:
-            folder.note(test_selection=shared)
+        note_selection(config, stream, folder)
         if checkpoint is None and hasattr(model, "prepare"):
             say("the model looks at the training songs first")
             model.prepare(Songs(stream, separator))
@@ -177,14 +170,31 @@ def train(
             raise KeyboardInterrupt from None
         raise
     if leader:
-        best = trainer.checkpoint_callbacks[0]
-        score = getattr(best, "best_model_score", None)
-        folder.note(
-            epochs=trainer.current_epoch,
-            steps=trainer.global_step,
-            best={getattr(best, "monitor", ""): float(score)} if score is not None else None,
-        )
+        note_end(trainer, folder)
     return time.monotonic() - began
+
+
+def note_selection(config: Mapping[str, Any], stream: Any, folder: Run) -> None:
+    """Refuse to choose on test songs, or note which they are where that is allowed."""
+    shared = check_selection(
+        train=stream.tracks("train"),
+        valid=stream.tracks("valid"),
+        test=stream.tracks("test"),
+        allowed=config["allow_test_selection"],
+    )
+    if shared:
+        folder.note(test_selection=shared)
+
+
+def note_end(trainer: lightning.Trainer, folder: Run) -> None:
+    """How long the training was and the best of what it was judged by."""
+    best = trainer.checkpoint_callbacks[0]
+    score = getattr(best, "best_model_score", None)
+    folder.note(
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+        best={getattr(best, "monitor", ""): float(score)} if score is not None else None,
+    )
 
 
 def make_separator(

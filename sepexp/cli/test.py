@@ -59,10 +59,7 @@ def test_run(
     tracks = stream.tracks(split)
     if not tracks:
         raise UserError(f"the {split} split of this data holds no songs: nothing to score on")
-    inference = build.instantiate(config["inference"], where="inference")
-    systems = {"model": model_system(model, config["sample_rate"], inference)}
-    systems |= build.instantiate(settings["baselines"], where="metric.baselines")
-    systems |= {name: row for name, row in (rows or {}).items() if name not in systems}
+    systems = _systems(model, config, settings, rows or {})
     print(f"scores {len(systems)} rows on {len(tracks)} songs with {settings['backend']}")
     table, factor = evaluate(
         songs(stream, split, config),
@@ -75,26 +72,47 @@ def test_run(
         progress=_Progress(len(tracks) * len(systems)),
     )
     write_scores(run.folder / "scores.csv", table)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    fingerprint = stream.fingerprint()[split]
-    trained = ((run.passport().get("data") or {}).get("fingerprint") or {}).get(split)
-    if trained not in (None, fingerprint):
-        print(f"these are not the {split} songs that the run began with: their audio differs")
     run.note(
         tested={
             "checkpoint": path.name,
             "split": split,
-            "fingerprint": fingerprint,
+            "fingerprint": _fingerprint(run, stream, split),
             "metric": _card(settings),
         },
         real_time_factor=factor,
         macs=macs_a_second(model),
-        peak_memory_mb=torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else peak,
+        peak_memory_mb=_peak_memory(device),
     )
     write_run_figures(run.folder)
     report = short_report(run.folder)
     write_text(run.folder / "report.md", report)
     print(f"\n{report}\n\neverything is in {run.folder}")
+
+
+def _systems(
+    model: Any, config: Mapping[str, Any], settings: Mapping[str, Any], rows: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The model, the rows of the run's own config, and further ones."""
+    inference = build.instantiate(config["inference"], where="inference")
+    systems = {"model": model_system(model, config["sample_rate"], inference)}
+    systems |= build.instantiate(settings["baselines"], where="metric.baselines")
+    return systems | {name: row for name, row in rows.items() if name not in systems}
+
+
+def _fingerprint(run: Run, stream: Any, split: str) -> str:
+    """Of the songs that were scored; says so where they are not those that the run began with."""
+    found = stream.fingerprint()[split]
+    trained = ((run.passport().get("data") or {}).get("fingerprint") or {}).get(split)
+    if trained not in (None, found):
+        print(f"these are not the {split} songs that the run began with: their audio differs")
+    return found
+
+
+def _peak_memory(device: torch.device) -> float:
+    """MiB: of the GPU where there is one, else of this process, its training included."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def songs(stream: Any, split: str, config: Mapping[str, Any]) -> Iterator[Song]:

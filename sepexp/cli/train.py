@@ -20,6 +20,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sepexp.cli.commands import COMMANDS
 from sepexp.cli.compose import compose, conf_dir, plain, register_resolvers
 from sepexp.cli.mistakes import leave, one_sentence
 
@@ -64,8 +65,6 @@ def _version() -> str:
 
 
 def _commands() -> str:
-    from sepexp.__main__ import COMMANDS
-
     return ", ".join(COMMANDS)
 
 

@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from sepexp.data.cores import cores
+from sepexp.data.store import cache_folder
 from sepexp.data.synth_bass import play_bass
 from sepexp.data.synth_chords import play_chords
 from sepexp.data.synth_drums import play_drums
@@ -137,9 +139,7 @@ def demo_folder(
     """
     settings = _settings(train, valid, test, seconds, test_seconds, seed)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
-    own, shared = os.environ.get("SEPEXP_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    cache = Path(own) if own else (Path(shared) if shared else Path.home() / ".cache") / "sepexp"
-    return cache / f"demo-{VERSION}-{digest}"
+    return cache_folder() / f"demo-{VERSION}-{digest}"
 
 
 def _settings(
@@ -219,7 +219,7 @@ def _write_songs(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Writes songs on all cores, or here where there are too few to pay for a process."""
-    processes = min(len(missing) // 4, os.cpu_count() or 1)
+    processes = min(len(missing) // 4, cores())
     done = songs - len(missing)
 
     def told() -> None:

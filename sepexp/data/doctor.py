@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import torch
 
 from sepexp.data.batch import Batch, view
 from sepexp.data.chunks import Chunks, Plan
+from sepexp.data.cores import cores
 from sepexp.data.loader import Loader
 from sepexp.data.module import Stream
 
@@ -94,7 +94,7 @@ def examine(stream: Stream, *, device: torch.device, seconds: float) -> Findings
         on_device=on_device,
         batch_size=stream.batch_size,
         workers=stream.num_workers,
-        cores=_cores(),
+        cores=cores(),
         numbers=len(raw.sources) * raw.channels * raw.length,
         other_rate=next((t.rate for t in raw.tracks if t.rate != raw.sample_rate), 0),
     )
@@ -239,9 +239,3 @@ def _together(stream: Stream, chunks: Chunks, device: torch.device, seconds: flo
 def _synchronise(device: torch.device) -> None:
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -20,6 +20,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from sepexp.data import stems
+from sepexp.data.cores import cores
 from sepexp.data.track import Input, Track, fingerprint, look_at, refuse_changed
 from sepexp.errors import UserError
 
@@ -214,7 +215,7 @@ def store_all(jobs: Sequence[Job], processes: int | None) -> None:
         UserError: As `store_song`, or a process was killed; finished songs are kept.
     """
     jobs = sorted(jobs, key=lambda job: -job.track.frames)
-    wanted = processes or min(MOST, len(os.sched_getaffinity(0)))
+    wanted = processes or min(MOST, cores())
     progress = _Progress([job.track.frames / job.track.rate for job in jobs])
     if min(wanted, len(jobs)) == 1:
         for job in jobs:

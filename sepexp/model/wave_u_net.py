@@ -123,15 +123,8 @@ class WaveUNet(nn.Module):
         below = [size + (labels if size == widths[-1] else 0) for size in widths[:0:-1]]
         if wavelet and any(size % 2 for size in below):
             raise UserError(f"an inverse wavelet halves the widths {below}: they must be even")
-        self.interpolators = nn.ModuleList()
         self.nearest = upsampling == "nearest"
-        if upsampling == "learned" and not wavelet:
-            self.interpolators += [Interpolator(size) for size in below]
-        elif upsampling in ("transposed", "subpixel") and not wavelet:
-            self.interpolators += [
-                make_upsampler(upsampling, inputs=size, outputs=size, kernel=2, stride=2)
-                for size in below
-            ]
+        self.interpolators = _interpolators(upsampling, [] if wavelet else below)
         self.up = nn.ModuleList(
             level(size // (2 if wavelet else 1) + skip, skip, up_kernel)
             for size, skip in zip(below, widths[-2::-1], strict=True)
@@ -248,6 +241,18 @@ class WaveUNet(nn.Module):
         if self.nearest:
             return features.repeat_interleave(2, dim=-1)[..., :frames]
         return F.interpolate(features, frames, mode="linear", align_corners=self.valid)
+
+
+def _interpolators(upsampling: str, widths: Sequence[int]) -> nn.ModuleList:
+    """Doubling layers with weights; none where upsampling has no weights."""
+    if upsampling == "learned":
+        return nn.ModuleList(Interpolator(size) for size in widths)
+    if upsampling in ("transposed", "subpixel"):
+        return nn.ModuleList(
+            make_upsampler(upsampling, inputs=size, outputs=size, kernel=2, stride=2)
+            for size in widths
+        )
+    return nn.ModuleList()
 
 
 class Interpolator(nn.Module):

@@ -13,6 +13,8 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from sepexp.data.cores import cores
+
 ROOM = 0.15  # share of a step from which on anything but computing is worth a change
 COLUMNS = ("epoch", "steps", "step", "waiting", "copying", "computing", "logging", "binds")
 
@@ -180,13 +182,13 @@ def _more_workers(split: Split, trainer: Any) -> str:
     rest = max(1e-6, split.copying + split.computing + split.logging)
     # without workers all of the waiting is reading; with them reading goes on all the time
     reading = (split.waiting + rest) * workers if workers else split.waiting
-    cores = max(1, _cores() // trainer.num_devices)
-    most = cores - 1 if _is_cpu(trainer) else cores
+    share = max(1, cores() // trainer.num_devices)
+    most = share - 1 if _is_cpu(trainer) else share
     wanted = min(math.ceil(reading / rest), most)
     if wanted > workers:
         return f"set data.num_workers={wanted} (now {workers})"
     return (
-        f"data.num_workers={workers} is what the cores here ({cores} a process) bear: lower the p "
+        f"data.num_workers={workers} is what the cores here ({share} a process) bear: lower the p "
         "of augmentation.tempo and pitch; python -m sepexp data doctor says what costs"
     )
 
@@ -195,12 +197,6 @@ def _faster_copies(trainer: Any) -> str:
     if _is_cpu(trainer):
         return "an augmentation of your own is applied between the steps: give it a fold method"
     return "let batches be locked in memory (ulimit -l unlimited), or shorten data.segment"
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _waited(trainer: Any) -> float:

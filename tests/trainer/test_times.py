@@ -69,7 +69,7 @@ def test_a_step_is_split_without_validations_and_without_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock, trainer, log = Clock(monkeypatch), fake(), Log()
-    monkeypatch.setattr(times, "_cores", lambda: 8)
+    monkeypatch.setattr(times, "cores", lambda: 8)
     one = StepTimes(folder=str(tmp_path), every=50)
     one.on_train_epoch_start(trainer, log)
     step(one, trainer, clock, (9.0, 9.0, 9.0, 9.0))
@@ -178,7 +178,7 @@ def test_one_line_says_what_to_change(
     words: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(times, "_cores", lambda: cores)
+    monkeypatch.setattr(times, "cores", lambda: cores)
     said = sentence(Split(sum(split), *split), fake(device, num_workers=workers))
     assert words in said and "\n" not in said
 
