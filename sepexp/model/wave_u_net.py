@@ -93,12 +93,13 @@ class WaveUNet(nn.Module):
         _check("upsampling", upsampling, UPSAMPLING)
         _check("output_activation", output_activation, ("tanh", "linear"))
         _check("condition", condition, ("none", "multiply", "concat", "film"))
-        if padding == "valid" and (dilations or wavelet):
-            raise UserError("dilations and wavelets need padding same: they would eat the context")
-        if down_kernel % 2 == 0 or up_kernel % 2 == 0:
-            raise UserError(f"kernels are {down_kernel}, {up_kernel}: expected odd numbers")
-        if condition != "none" and residual is not None:
-            raise UserError("a conditioned network predicts every target: set residual to null")
+        _check_fit(
+            padding=padding,
+            eats_context=bool(dilations or wavelet),
+            kernels=(down_kernel, up_kernel),
+            conditioned=condition != "none",
+            residual=residual,
+        )
         self.sample_rate, self.channels, self.targets = sample_rate, channels, targets
         self.levels, self.down_kernel, self.up_kernel = levels, down_kernel, up_kernel
         self.valid, self.residual, self.wavelet = padding == "valid", residual, wavelet
@@ -241,6 +242,23 @@ class WaveUNet(nn.Module):
         if self.nearest:
             return features.repeat_interleave(2, dim=-1)[..., :frames]
         return F.interpolate(features, frames, mode="linear", align_corners=self.valid)
+
+
+def _check_fit(
+    *,
+    padding: str,
+    eats_context: bool,
+    kernels: tuple[int, int],
+    conditioned: bool,
+    residual: int | None,
+) -> None:
+    """Refuse settings that don't go together."""
+    if padding == "valid" and eats_context:
+        raise UserError("dilations and wavelets need padding same: they would eat the context")
+    if any(kernel % 2 == 0 for kernel in kernels):
+        raise UserError(f"kernels are {kernels[0]}, {kernels[1]}: expected odd numbers")
+    if conditioned and residual is not None:
+        raise UserError("a conditioned network predicts every target: set residual to null")
 
 
 def _interpolators(upsampling: str, widths: Sequence[int]) -> nn.ModuleList:
