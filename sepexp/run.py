@@ -26,7 +26,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a file aside and rename it, so that nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text)
+    aside.write_text(text, encoding="utf-8")
     aside.replace(path)
 
 

@@ -19,6 +19,7 @@ from sepexp.audio import write_wav
 from sepexp.errors import UserError
 from sepexp.report.page import HERE, table_html
 from sepexp.report.text import Table
+from sepexp.run import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +75,7 @@ def write_audit(
             old.unlink()
         parts = [_example(example, rate, out) for example in examples]
         page = _page(table, verdict, about, parts)
-        index.write_text(page, encoding="utf-8")
+        write_text(index, page)
     except OSError as error:
         raise UserError(f"can't write to {out}: {error.strerror or error}") from None
     return index

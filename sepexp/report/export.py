@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sepexp.errors import UserError
 from sepexp.report.runs import RunRecord
 from sepexp.report.scores import COLUMNS
+from sepexp.run import write_text
 
 
 def export(records: Sequence[RunRecord], path: Path) -> Path:
@@ -34,7 +36,7 @@ def export(records: Sequence[RunRecord], path: Path) -> Path:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(_rows(tested))
-    path.write_text(text.getvalue(), encoding="utf-8")
+    write_text(path, text.getvalue())
     return path
 
 
@@ -62,4 +64,10 @@ def _write_parquet(path: Path, records: Sequence[RunRecord]) -> None:
     numbers = [int(frame) if frame else None for frame in frames]
     arrays.append(pyarrow.array(numbers, pyarrow.int32()))
     arrays.append(pyarrow.array([float(value) for value in values], pyarrow.float64()))
-    parquet.write_table(pyarrow.table(arrays, names=list(COLUMNS)), path, compression="zstd")
+    table = pyarrow.table(arrays, names=list(COLUMNS))
+    aside = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        parquet.write_table(table, aside, compression="zstd")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

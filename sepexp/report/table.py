@@ -28,7 +28,8 @@ LEAK = "leak of "
 PERFECT = "true magnitude, true phase"
 COSTS = (
     "MACs/s: multiply-accumulates for a second of music; training: of this run; RTF: seconds of "
-    "computing for a second of music; peak MB: memory of the test, on a GPU the GPU's."
+    "computing for a second of music; peak MB: memory of the command that scored, its training "
+    "included, on a GPU the GPU's."
 )
 DEMO = (
     "These songs were synthesised: the scores show that everything works and what differs, but "
@@ -115,7 +116,7 @@ def runs_table(records: Sequence[RunRecord], metric: str = "SDR") -> Table:
         status = "" if record.has_scores else f" ({record.passport.get('status', 'untested')})"
         rows.append([record.label + status, *chosen, str(record.seed), *scored, *costs(record)])
     notes = [_cells(metric), COSTS, *_silence_notes(cells)]
-    notes += _cards([metric], tested[:1])
+    notes += _cards([metric], tested[0]) if tested else []
     notes += [record.stamped for record in records if record.stamped]
     prints = {json.dumps(r.test_fingerprint, sort_keys=True) for r in tested if r.test_fingerprint}
     if len(prints) > 1:
@@ -179,26 +180,24 @@ def default_card(record: RunRecord) -> str:
     present = list(dict.fromkeys(key.metric for key in record.scores))
     leaks = [metric for metric in present if metric.startswith(LEAK)]
     plain = [metric for metric in present if metric not in leaks]
-    lines = _cards([*plain, *(["leak"] if leaks else [])], [record])
+    lines = _cards([*plain, *(["leak"] if leaks else [])], record)
     together = "'all' is the plain mean of the sources' own numbers"
     return _bullets([*lines, together, f"audio of the test songs: fingerprint {_print(record)}"])
 
 
-def _cards(metrics: Sequence[str], records: Sequence[RunRecord]) -> list[str]:
-    """The cards of some metrics of the first run."""
-    for record in records:
-        tested = record.passport.get("tested") or {}
-        settings = tested.get("metric") or {}
-        split = " ".join(filter(None, (record.data, tested.get("split", "test"))))
-        names = sorted({key.track for key in record.scores})
-        return cards_text([
-            metric_card(
-                metric, window=settings.get("window", math.nan), hop=settings.get("hop", math.nan),
-                split=split, names=names, backend=settings.get("backend", "unknown"),
-            )
-            for metric in metrics
-        ])  # fmt: skip
-    return []
+def _cards(metrics: Sequence[str], record: RunRecord) -> list[str]:
+    """The cards of some metrics of a run."""
+    tested = record.passport.get("tested") or {}
+    settings = tested.get("metric") or {}
+    split = " ".join(filter(None, (record.data, tested.get("split", "test"))))
+    names = sorted({key.track for key in record.scores})
+    return cards_text([
+        metric_card(
+            metric, window=settings.get("window", math.nan), hop=settings.get("hop", math.nan),
+            split=split, names=names, backend=settings.get("backend", "unknown"),
+        )
+        for metric in metrics
+    ])  # fmt: skip
 
 
 def _scored_differently(records: Sequence[RunRecord]) -> list[str]:
