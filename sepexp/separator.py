@@ -146,13 +146,22 @@ class Separator(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer and, where one is asked for, the schedule."""
-        optimizer = self.optimizer([p for p in self.model.parameters() if p.requires_grad])
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:
+            optimizer = self.optimizer(parameters)
+        else:  # a fused step would unscale the gradients itself, after they were clipped
+            optimizer = self.optimizer(parameters, **_unfused(self.optimizer))
         block = dict(self.scheduler)
         make = block.pop("scheduler", None)
         if make is None:
             return optimizer
         block = {key: value for key, value in block.items() if value is not None}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": make(optimizer), **block}}
+
+
+def _unfused(optimizer: Any) -> dict[str, bool]:
+    """What switches off a fused step, where the optimizer has one."""
+    return {"fused": False} if getattr(optimizer, "keywords", {}).get("fused") else {}
 
 
 def _nanmean(values: Sequence[float]) -> float:

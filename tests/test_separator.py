@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import pytest
@@ -163,3 +164,13 @@ def test_ranks_scores_are_gathered_by_song_and_counted_once(
     logged.clear()
     alone.on_validation_epoch_end()
     assert found == [dict(logged)] * 3 and logged["valid/sdr"] == logged["valid/sdr"]
+
+
+@pytest.mark.parametrize("scaler", [None, object()])
+def test_a_fused_step_gives_way_to_scaled_gradients(scaler: object) -> None:
+    module = separator(SOURCES)
+    module.optimizer = functools.partial(torch.optim.Adam, lr=0.1, fused=True)
+    plugin = type("P", (), {"scaler": scaler})()
+    module._trainer = type("T", (), {"world_size": 1, "precision_plugin": plugin})()
+    made = module.configure_optimizers()
+    assert made.defaults["fused"] is (scaler is None)

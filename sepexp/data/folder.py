@@ -25,12 +25,22 @@ class Folder:
         root: The folder.
         valid: Names of the validation songs; None takes `root/valid` or draws them.
         test: Names of the test songs; None takes `root/test` or draws them.
+        leave_out: Name of the one song to test on; all others, whichever folder they lie in, are
+            there to train and validate on. None for the splits above.
     """
 
     def __init__(
-        self, *, root: str | None, valid: Sequence[str] | None, test: Sequence[str] | None
+        self,
+        *,
+        root: str | None,
+        valid: Sequence[str] | None,
+        test: Sequence[str] | None,
+        leave_out: str | None = None,
     ) -> None:
-        self.root, self.valid, self.test = root, valid, test
+        if leave_out is not None and test is not None:
+            raise UserError("data.corpus.leave_out and data.corpus.test both name songs: keep one")
+        self.root, self.valid, self.leave_out = root, valid, leave_out
+        self.test = test if leave_out is None else [leave_out]
 
     def prepare(self) -> None:
         """Nothing to do: the files are there."""
@@ -64,10 +74,14 @@ class Folder:
                     f"{root} has no song for {split}: expected a folder a song with one wav or "
                     "FLAC file a stem"
                 )
+        if self.leave_out is not None:
+            splits = {"train": [song for found in splits.values() for song in found]}
         notes = []
-        for split, names in (("valid", self.valid), ("test", self.test)):
+        named = (("valid", self.valid), ("test", self.test))
+        for split, names in sorted(named, key=lambda pair: pair[1] is None):  # drawn from the rest
             if names is not None:
-                splits[split] = _named(splits, split, names)
+                option = split if self.leave_out is None or split == "valid" else "leave_out"
+                splits[split] = _named(splits, split, names, f"data.corpus.{option}")
             elif split not in splits:
                 splits[split] = drawn(splits["train"], root)
                 notes.append(f"{split} songs drawn by hash: {_listed(splits[split])}")
@@ -123,15 +137,17 @@ def drawn(candidates: Sequence[Track], where: object) -> list[Track]:
     return [song for song in candidates if song.name in picked]
 
 
-def _named(splits: dict[str, list[Track]], split: str, names: Iterable[str]) -> list[Track]:
+def _named(
+    splits: dict[str, list[Track]], split: str, names: Iterable[str], option: str
+) -> list[Track]:
     pool = {song.name: song for song in [*splits["train"], *splits.get(split, [])]}
     missing = [name for name in names if name not in pool]
     if missing:
         raise UserError(
-            f"data.corpus.{split} names {missing[0]!r}, but the songs are {_listed(pool.values())}"
+            f"{option} names {missing[0]!r}, but the songs are {_listed(pool.values())}"
         )
     if not names:
-        raise UserError(f"data.corpus.{split} is empty: name at least one song, or leave it null")
+        raise UserError(f"{option} is empty: name at least one song, or leave it null")
     return [pool[name] for name in names]
 
 

@@ -79,6 +79,27 @@ def test_splits_by_name(ten: Path) -> None:
         folder(ten, valid=list("abcde"), test=list("fghij")).open()
 
 
+def test_one_song_is_left_out_of_any_folder(tmp_path: Path, write_song: Callable) -> None:
+    for song in ("train/a", "train/b", "valid/c", "test/d"):
+        write_song(tmp_path / song, frames=50)
+    for left in "abcd":
+        root, others = str(tmp_path), set("abcd") - {left}
+        corpus = Folder(root=root, valid=None, test=None, leave_out=left).open()
+        assert names(corpus.test) == [left]
+        assert {*names(corpus.train), *names(corpus.valid)} == others
+        assert len(corpus.valid) == 1 and len(corpus.train) == 2
+    with pytest.raises(UserError, match=r"corpus.leave_out names .x., but the songs are a, b"):
+        Folder(root=str(tmp_path), valid=None, test=None, leave_out="x").open()
+    with pytest.raises(UserError, match="leave_out and data.corpus.test both name songs"):
+        Folder(root=str(tmp_path), valid=None, test=["a"], leave_out="b")
+
+
+def test_a_drawn_split_never_takes_a_named_song(ten: Path) -> None:
+    drawn = names(folder(ten).open().valid)
+    corpus = folder(ten, test=drawn).open()
+    assert names(corpus.test) == drawn and names(corpus.valid) != drawn
+
+
 def test_any_names_and_missing_stems(tmp_path: Path, write_song: Callable) -> None:
     write_song(tmp_path / "a", sources=("kick", "piano"), mixture=False)
     write_song(tmp_path / "b", sources=("piano",), ending="flac")
