@@ -35,7 +35,7 @@ def train(recipe: str, folder: Path, overrides: list[str]) -> None:
     resume = [f"resume={folder}"] if (folder / "checkpoints" / "last.ckpt").is_file() else []
     command = [sys.executable, "-m", "sepexp", f"experiments=survey/small/{recipe}"]
     command += [f"hydra.run.dir={folder}", "trainer.enable_progress_bar=false"]
-    with (folder.parent / f"{recipe}.log").open("a") as log:
+    with (folder.parent / f"{folder.name}.log").open("a") as log:
         subprocess.run([*command, *resume, *overrides], stdout=log, stderr=log, check=True)
 
 

@@ -1,0 +1,113 @@
+"""The best small variants on real songs: train on all but one, test on that one, song by song.
+
+    python experiments/survey/leave_one_out.py SONGS [--recipes N] [--songs N] [--runs FOLDER]
+
+SONGS holds {train,test}/<song>/<stem>.flac or .wav. The recipes are those with the best mean in
+`small.json`. A run that was interrupted goes on, one that is finished is not repeated; what they
+showed is kept in `leave_one_out.json`, and README.md's second table is made from that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import time
+from pathlib import Path
+
+from small import FLOORS, HERE, Results, known, result, train
+
+from sepexp.data.folder import Folder
+from sepexp.run import write_text
+
+RESULTS = HERE / "leave_one_out.json"  # recipe -> left-out song -> what its run showed
+BEGIN, END = "<!-- real songs -->\n", "<!-- end of real songs -->"
+
+
+def best(count: int) -> list[str]:
+    """The recipes with the best mean on the synthesised songs."""
+    results = known()
+    order = sorted(results, key=lambda recipe: -results[recipe]["sdr"]["model"]["all"])
+    return order[:count]
+
+
+def shown() -> dict[str, Results]:
+    """What earlier runs showed; read anew each time, because two of us may be at work."""
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+
+
+def names(root: Path) -> list[str]:
+    """The songs, those of the test folder first."""
+    corpus = Folder(root=str(root), valid=None, test=None).open()
+    return [track.name for track in (*corpus.test, *corpus.train, *corpus.valid)]
+
+
+def quoted(value: object) -> str:
+    """A value as Hydra's grammar wants it, whatever characters it has."""
+    text = str(value).replace("'", "\\'")
+    return f"'{text}'"
+
+
+def mean_over_songs(runs: Results, row: str) -> dict[str, float]:
+    """Target -> mean SDR over the songs in which it sounds; `all` is the mean of the targets."""
+    found: dict[str, list[float]] = {}
+    for run in runs.values():
+        for target, value in run["sdr"].get(row, {}).items():
+            found.setdefault(target, []).append(value)
+    means = {target: statistics.mean(values) for target, values in found.items()}
+    return means | {"all": statistics.mean(v for target, v in means.items() if target != "all")}
+
+
+def table(results: dict[str, Results]) -> str:
+    """Markdown: the recipes over the songs that all of them have, do-nothing rows and oracle."""
+    songs = sorted(set.intersection(*(set(runs) for runs in results.values())))
+    common = {recipe: {song: runs[song] for song in songs} for recipe, runs in results.items()}
+    first = next(iter(common.values()))
+    rows = {recipe: mean_over_songs(runs, "model") for recipe, runs in common.items()}
+    floors = {f"*{row}*": mean_over_songs(first, row) for row in (*FLOORS, "IRM1")}
+    targets = ("vocals", "drums", "bass", "other", "all")
+    lines = [f"| recipe | {' | '.join(targets)} | parameters |", f"|---|{'---:|' * 6}"]
+    ordered = sorted(rows.items(), key=lambda item: -item[1]["all"])
+    for name, means in (*ordered, *floors.items()):
+        cells = [f"{means[target]:.2f}" for target in targets]
+        sizes = [f"{run['parameters']:,}" for run in common.get(name, {}).values()]
+        lines.append(f"| {name} | {' | '.join(cells)} | {sizes[0] if sizes else ''} |")
+    listed = "; ".join(songs)
+    return "\n".join(lines) + f"\n\nMean over {len(songs)} songs left out in turn: {listed}.\n"
+
+
+def write() -> None:
+    """Put the table into README.md."""
+    readme = HERE / "README.md"
+    before, _, rest = readme.read_text().partition(BEGIN)
+    write_text(readme, f"{before}{BEGIN}\n{table(shown())}\n{END}{rest.partition(END)[2]}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--recipes", nargs="+", help="the five best where none")
+    parser.add_argument("--songs", type=int, help="how many songs to leave out; all where none")
+    parser.add_argument("--runs", type=Path, default=Path("runs/survey_real"))
+    given = parser.parse_args()
+    folders = given.runs.resolve()
+    folders.mkdir(parents=True, exist_ok=True)
+    recipes = given.recipes or best(5)
+    jobs = [(song, recipe) for song in names(given.root)[: given.songs] for recipe in recipes]
+    began = time.monotonic()
+    for done, (song, recipe) in enumerate(jobs):
+        spent = (time.monotonic() - began) / 60
+        print(f"{recipe} without {song}: {done} of {len(jobs)} done in {spent:.0f} min", flush=True)
+        folder = folders / f"{recipe}_{re.sub(r'[^A-Za-z0-9]+', '_', song)}"
+        data = [f"root={quoted(given.root.resolve())}", f"leave_out={quoted(song)}"]
+        songs = ["experiments/survey/songs=real", *(f"data.corpus.{word}" for word in data)]
+        train(recipe, folder, songs)
+        results = shown()
+        results.setdefault(recipe, {})[song] = result(folder)
+        write_text(RESULTS, json.dumps(results, indent=1, sort_keys=True) + "\n")
+    write()
+
+
+if __name__ == "__main__":
+    main()
