@@ -21,7 +21,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ Job = Callable[[], object]
 class Contest(NamedTuple):
     """overrides: our config. make: their model. convert: their state -> ours.
 
-    step, song: (batch, samples) of the training step and of the inference.
+    step, song: (batch, samples) of the training step and of the inference; None: none.
     """
 
     overrides: tuple[str, ...]
@@ -44,7 +45,7 @@ class Contest(NamedTuple):
     make: Callable[[], nn.Module]
     convert: Callable[[nn.Module], Mapping[str, Tensor]]
     step: tuple[int, int]
-    song: tuple[int, int]
+    song: tuple[int, int] | None
     rate: int = 44_100
     channels: int = 2
     targets: int = 4
@@ -74,10 +75,10 @@ def asteroids_tasnet() -> nn.Module:
     return ConvTasNet(2, sample_rate=8000)
 
 
-def open_unmix() -> nn.Module:
+def open_unmix(stems: Sequence[str] = STEMS) -> nn.Module:
     from openunmix.model import OpenUnmix, Separator
 
-    networks = {name: OpenUnmix(2049, 2, 512, 3, max_bin=1487) for name in STEMS}
+    networks = {name: OpenUnmix(2049, 2, 512, 3, max_bin=1487) for name in stems}
     return Separator(networks, niter=1, n_fft=4096, n_hop=1024, wiener_win_len=300)
 
 
@@ -96,7 +97,8 @@ def tasnet_weights(theirs: nn.Module) -> Mapping[str, Tensor]:
 def open_unmix_weights(theirs: Any) -> Mapping[str, Tensor]:
     from sepexp.weights.open_unmix import convert
 
-    return convert({n: m.state_dict() for n, m in theirs.target_models.items()}, STEMS)
+    states = {name: network.state_dict() for name, network in theirs.target_models.items()}
+    return convert(states, list(states))
 
 
 SPEECH = ("model=conv_tasnet_speech", "targets=[vocals,other]", "model.input_norm=gln")
@@ -121,6 +123,15 @@ CONTESTS = {
     ),
     "conv_tasnet_speech (asteroid)": Contest(
         SPEECH, "asteroid", asteroids_tasnet, tasnet_weights, **SPOKEN
+    ),
+    "open_unmix, one target": Contest(  # as theirs is trained: a training for each target
+        ("model=open_unmix", "targets=[vocals]"),
+        "openunmix",
+        partial(open_unmix, STEMS[:1]),
+        open_unmix_weights,
+        (4, 6 * SECOND),
+        None,
+        targets=1,
     ),
     "open_unmix": Contest(
         ("model=open_unmix",),
@@ -178,7 +189,7 @@ def train_on_waveforms(model: nn.Module, side: str, mixture: Tensor, truth: Tens
 
 
 def train_on_spectra(model: Any, side: str, mixture: Tensor, truth: Tensor) -> Job:
-    """Open-Unmix: squared error of magnitudes; theirs trains a network of each target by itself."""
+    """Open-Unmix: squared error of magnitudes; theirs knows one network of one target at a time."""
     if side == "ours":
         model.waveforms_in_training = False
 
@@ -209,7 +220,7 @@ def train_on_spectra(model: Any, side: str, mixture: Tensor, truth: Tensor) -> J
 def make_job(name: str, side: str, job: str, scale: float = 1.0) -> Job:
     contest = CONTESTS[name]
     model: Any = ours(contest) if side == "ours" else peer(contest)
-    batch, samples = contest.step if job == "training step" else contest.song
+    batch, samples = contest.step if job == "training step" else contest.song or contest.step
     samples = round(samples * scale)
     if hasattr(model, "valid_length"):
         samples = model.valid_length(samples)
@@ -219,7 +230,7 @@ def make_job(name: str, side: str, job: str, scale: float = 1.0) -> Job:
     if job != "training step":
         model.eval()
         return torch.no_grad()(lambda: waveforms(model, mixture))
-    if name == "open_unmix":
+    if name.startswith("open_unmix"):
         return train_on_spectra(model, side, mixture, truth)
     return train_on_waveforms(model, side, mixture, truth)
 
@@ -329,6 +340,8 @@ def main() -> None:
             missing.add(CONTESTS[name].package)
             continue
         for job in arguments.jobs:
+            if job != "training step" and CONTESTS[name].song is None:
+                continue
             print(compare(name, job, arguments.rounds, options), flush=True)
     for package in sorted(missing):
         print(f"\n{package} isn't installed: its rows are left out (make parity installs it)")

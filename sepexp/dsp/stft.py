@@ -45,10 +45,14 @@ def istft(spectrum: Tensor, window: Tensor, hop: int, samples: int) -> Tensor:
         flat = spectrum.reshape(-1, *spectrum.shape[-2:])
         real = torch.float64 if flat.dtype == torch.complex128 else torch.float32
         covered = hop * (flat.shape[-1] - 1) + n_fft // 2  # where the frames end
-        signal = torch.istft(
-            flat, n_fft, hop, window=window.to(real), center=True, length=min(samples, covered)
-        )
-        signal = F.pad(signal, (0, samples - signal.shape[-1]))
+        # one by one where nothing is trained: a song's frames are as large as its spectrum
+        parts = flat.split(1) if len(flat) and not flat.requires_grad else (flat,)
+        length = min(samples, covered)
+        signals = [
+            torch.istft(part, n_fft, hop, window=window.to(real), center=True, length=length)
+            for part in parts
+        ]
+        signal = F.pad(torch.cat(signals), (0, samples - length))
     return signal.reshape(*spectrum.shape[:-2], samples)
 
 

@@ -8,9 +8,12 @@ which is not the exact M-step but more robust on music; Open-Unmix and norbert u
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from einops import rearrange
 from torch import Tensor
+
+BINS = 128  # frequencies that a CPU works on at a time: they stay in its cache
 
 
 def wiener(
@@ -43,19 +46,31 @@ def wiener(
     """
     if iterations == 0:
         return first_estimate(magnitudes, mixture, softmask=softmask, residual=residual, eps=eps)
-    frames = mixture.shape[-1]
+    # frequencies last, as the STFT leaves them in memory
+    magnitudes, mixture = magnitudes.mT, mixture.mT
+    batch, channels, frames, freq = mixture.shape
     window = window or frames
-    pieces = []
+    spectra = mixture.new_empty(batch, magnitudes.shape[1] + residual, channels, frames, freq)
+    block = BINS if mixture.device.type == "cpu" else freq
+    double = mixture.device.type != "mps"  # which has no float64
     with torch.autocast(mixture.device.type, enabled=False):
         for start in range(0, frames, window):
-            mix = mixture[..., start : start + window]
-            guess = magnitudes[..., start : start + window].to(mix.real.dtype)
-            if mix.device.type != "mps":  # which has no float64
-                mix, guess = mix.to(torch.complex128), guess.double()
-            estimate = first_estimate(guess, mix, softmask=softmask, residual=residual, eps=eps)
-            estimate = expectation_maximisation(estimate, mix, iterations=iterations, eps=eps)
-            pieces.append(estimate.to(mixture.dtype))
-    return torch.cat(pieces, dim=-1)
+            rows = slice(start, start + window)
+            # eps is absolute, so the loudest bin is brought down to at most 10
+            loudest = mixture[:, :, rows].abs().amax(dim=(1, 2, 3), keepdim=True)
+            scale = (loudest / 10).clamp_min(1.0)
+            scale = scale.double() if double else scale
+            for low in range(0, freq, block):
+                bins = slice(low, low + block)
+                mix, guess = mixture[..., rows, bins], magnitudes[..., rows, bins]
+                if double:
+                    mix, guess = mix.to(torch.complex128), guess.double()
+                estimate = first_estimate(guess, mix, softmask=softmask, residual=residual, eps=eps)
+                estimate = expectation_maximisation(
+                    estimate / scale[:, None], mix / scale, iterations=iterations, eps=eps
+                )
+                spectra[..., rows, bins] = estimate * scale[:, None]
+    return spectra.mT
 
 
 def first_estimate(
@@ -89,63 +104,45 @@ def expectation_maximisation(
     """Refine complex estimates that share one spatial model over all their frames.
 
     Shape:
-        estimate (batch, targets, channels, freq, frames), mixture (batch, channels, freq, frames)
-        -> (batch, targets, channels, freq, frames).
+        estimate (batch, targets, channels, frames, freq), mixture (batch, channels, frames, freq)
+        -> (batch, targets, channels, frames, freq).
     """
-    targets, channels = estimate.shape[1:3]
-    # eps is absolute, so the loudest bin is brought down to at most 10
-    scale = (mixture.abs().amax(dim=(1, 2, 3), keepdim=True) / 10).clamp_min(1.0)
-    mix = rearrange(mixture / scale, "batch channels freq frames -> batch freq channels frames")
-    y = rearrange(
-        estimate / scale[:, None],
-        "batch targets channels freq frames -> batch freq targets channels frames",
-    )
     for _ in range(iterations):
-        psd = y.abs().square().mean(dim=3)  # (batch, freq, targets, frames)
-        weight = eps + psd.sum(-1)[..., None, None]
-        spatial = y @ y.mH / weight  # (batch, freq, targets, channels, channels)
-        whitened = solve(mixture_covariance(psd, spatial, eps), mix)
-        gained = spatial.flatten(2, 3) @ whitened  # (batch, freq, targets x channels, frames)
-        y = scaled(gained.unflatten(2, (targets, channels)), psd[:, :, :, None])
-    y = rearrange(y, "batch freq targets channels frames -> batch targets channels freq frames")
-    return scaled(y, scale[:, None])
+        psd = power(estimate).mean(2)  # (batch, targets, frames, freq)
+        weight = eps + psd.sum(2)
+        sides = estimate.unbind(2)
+        # spatial covariances, entry by entry: (batch, targets, 1, freq)
+        spatial = [[((a * b.conj()).sum(2) / weight)[:, :, None] for b in sides] for a in sides]
+        mixed = [[(psd * entry).sum(1) for entry in row] for row in spatial]
+        for index, row in enumerate(mixed):
+            row[index] = row[index] + eps**0.5
+        whitened = solve(mixed, mixture.unbind(1))
+        gained = [
+            sum(entry * side[:, None] for entry, side in zip(row, whitened, strict=True))
+            for row in spatial
+        ]
+        estimate = torch.stack([scaled(side, psd) for side in gained], 2)
+    return estimate
 
 
-def mixture_covariance(psd: Tensor, spatial: Tensor, eps: float) -> Tensor:
-    """Sum over targets of psd x spatial covariance, plus sqrt(eps) on the diagonal.
-
-    Shape:
-        psd (batch, freq, targets, frames), spatial (batch, freq, targets, channels, channels)
-        -> complex (batch, freq, channels, channels, frames).
-    """
-    channels = spatial.shape[-1]
-    parts = torch.view_as_real(spatial.resolve_conj())  # one product of real matrices, not complex
-    parts = rearrange(parts, "batch freq targets i j part -> batch freq (part i j) targets")
-    summed = (parts @ psd).unflatten(2, (2, channels, channels))
-    floor = eps**0.5 * torch.eye(channels, dtype=psd.dtype, device=psd.device)
-    return torch.complex(summed[:, :, 0] + floor[..., None], summed[:, :, 1])
+def power(spectrum: Tensor) -> Tensor:
+    """Squared modulus."""
+    return spectrum.real.square() + spectrum.imag.square()
 
 
-def solve(covariance: Tensor, mixture: Tensor) -> Tensor:
+def solve(covariance: list[list[Tensor]], mixture: Sequence[Tensor]) -> list[Tensor]:
     """Inverse Hermitian covariance times mixture, in closed form up to two channels.
 
     Shape:
-        covariance (batch, freq, channels, channels, frames),
-        mixture (batch, freq, channels, frames) -> the mixture's shape.
+        covariance: rows of entries (batch, frames, freq), mixture: channels (batch, frames, freq)
+        -> channels of the same shape.
     """
-    channels = mixture.shape[2]
-    if channels == 1:
-        return mixture / covariance[:, :, 0]
-    if channels > 2:
-        matrices = rearrange(covariance, "batch freq i j frames -> batch freq frames i j")
-        vectors = rearrange(mixture, "batch freq i frames -> batch freq frames i 1")
-        solved = torch.linalg.solve(matrices, vectors)
-        return rearrange(solved, "batch freq frames i 1 -> batch freq i frames")
-    left, right = mixture.unbind(2)
-    a, d = covariance[:, :, 0, 0].real, covariance[:, :, 1, 1].real
-    b = covariance[:, :, 0, 1]
-    determinant = a * d - (b.real.square() + b.imag.square())
-    return (
-        torch.stack([d * left - b * right, a * right - b.conj() * left], 2)
-        / determinant[:, :, None]
-    )
+    if len(mixture) == 1:
+        return [mixture[0] / covariance[0][0].real]
+    if len(mixture) > 2:
+        matrices = torch.stack([torch.stack(row, -1) for row in covariance], -2)
+        return list(torch.linalg.solve(matrices, torch.stack(list(mixture), -1)).unbind(-1))
+    left, right = mixture
+    a, d, b = covariance[0][0].real, covariance[1][1].real, covariance[0][1]
+    inverse = 1 / (a * d - power(b))
+    return [scaled(d * left - b * right, inverse), scaled(a * right - b.conj() * left, inverse)]

@@ -99,14 +99,14 @@ class OpenUnmix(nn.Module):
 
     def forward(self, mixture: Tensor) -> Separation:
         spectrum = self.stft.analyse(mixture)
-        magnitudes = self.masks(spectrum.abs()) * spectrum.abs()[:, None]
+        magnitudes = self.magnitudes(spectrum.abs())
         if self.training and not self.waveforms_in_training:
             return spectra_only(magnitudes)
         spectra = self.wiener(magnitudes, spectrum)
         return Separation(self.stft.synthesise(spectra, mixture.shape[-1]), magnitudes)
 
-    def masks(self, magnitude: Tensor) -> Tensor:
-        """Unbounded masks: (batch, channels, freq, frames) -> (batch, targets, ...)."""
+    def magnitudes(self, magnitude: Tensor) -> Tensor:
+        """Of the targets: (batch, channels, freq, frames) -> (batch, targets, ...)."""
         frames = rearrange(
             magnitude[:, :, : self.freq_in],
             "batch channels freq frames -> frames batch channels freq",
@@ -115,14 +115,12 @@ class OpenUnmix(nn.Module):
         recurrent = self.share(
             [branch.lstm(own)[0] for branch, own in zip(self.branches, features, strict=True)]
         )
-        masks = [
-            branch.expand(torch.cat([own, memory], -1))
-            for branch, own, memory in zip(self.branches, features, recurrent, strict=True)
-        ]
-        return rearrange(
-            torch.stack(masks),
-            "targets frames batch channels freq -> batch targets channels freq frames",
-        )
+        estimates = []  # target by target: a song's masks are large, so none outlives its use
+        for branch, own, memory in zip(self.branches, features, recurrent, strict=True):
+            mask = branch.expand(torch.cat([own, memory], -1))
+            mask = rearrange(mask, "frames batch channels freq -> batch channels frames freq")
+            estimates.append(mask * magnitude.mT)
+        return torch.stack(estimates, 1).mT
 
     def share(self, features: list[Tensor]) -> list[Tensor]:
         """Every target's own features, or the average for all with `bridge`."""
