@@ -184,7 +184,9 @@ class Demucs(nn.Module):
         for decode in self.decoder:
             if self.decimate:
                 features, lost = interpolate(features, self.stride), lost * self.stride
-            features = decode(features + skips.pop()[..., lost : lost + features.shape[-1]])
+            # by itself, so that what was summed is freed before the layer makes more
+            features = features + skips.pop()[..., lost : lost + features.shape[-1]]
+            features = decode(features)
             lost += self.margin
             lost = lost + self.kernel - 1 if self.decimate else lost * self.stride
         if self.final is not None:
