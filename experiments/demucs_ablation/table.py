@@ -19,7 +19,8 @@ from sepexp.plot import boxes_figure, save
 from sepexp.report.arms import Pair, Verdicts, judge, verdict_table
 from sepexp.report.published import ABLATION
 from sepexp.report.runs import RunRecord, open_runs, read_curves
-from sepexp.report.scores import ALL, by_track, summary
+from sepexp.report.scores import ALL
+from sepexp.report.study import means, track_means
 from sepexp.report.text import Table, markdown, number
 
 CHOICE = "experiments/demucs_ablation/arm"
@@ -51,7 +52,9 @@ def rows(records: Sequence[RunRecord]) -> list[Row]:
     for arm in PUBLISHED:
         runs = [record for record in records if arm_of(record) == arm and record.has_scores]
         if runs:
-            found.append(Row(arm, [best_l1(run) for run in runs], [mean_sdr(run) for run in runs]))
+            found.append(
+                Row(arm, [best_l1(run) for run in runs], [means(run, "SDR")[ALL] for run in runs])
+            )
     if not found or found[0].arm != "reference":
         raise UserError("these runs hold no tested reference arm: name the sweep's folder")
     return found
@@ -63,14 +66,6 @@ def best_l1(record: RunRecord) -> float:
     if not values:
         raise UserError(f"{record.folder} has no validation L1 in its metrics.csv")
     return min(values)
-
-
-def mean_sdr(record: RunRecord) -> float:
-    """Median over frames, then mean over tracks and sources."""
-    for cell in summary(record.scores, ["SDR"]):
-        if cell.system == "model" and cell.source == ALL:
-            return cell.mean
-    raise UserError(f"{record.folder} has no SDR of the model in its scores.csv")
 
 
 def against_reference(pairs: Sequence[Pair]) -> dict[str, tuple[Pair, float]]:
@@ -129,23 +124,6 @@ def verdicts(records: Sequence[RunRecord]) -> list[str]:
     return verdict_table(Verdicts(pairs, judged.notes))[1]
 
 
-def figure_scores(records: Sequence[RunRecord]) -> dict[str, dict[str, list[float]]]:
-    """Source -> arm -> each track's SDR, averaged over seeds."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for arm in PUBLISHED:
-        tracks: dict[tuple[str, str], list[float]] = {}
-        for record in records:
-            if arm_of(record) != arm or not record.has_scores:
-                continue
-            for (_, system, source), values in by_track(record.scores, "SDR").items():
-                for track, value in values.items():
-                    if system == "model":
-                        tracks.setdefault((source, track), []).append(value)
-        for (source, _), values in tracks.items():
-            found.setdefault(source, {}).setdefault(arm, []).append(statistics.mean(values))
-    return found
-
-
 def _range(values: Sequence[float], digits: int) -> str:
     low, high = number(min(values), digits), number(max(values), digits)
     return f"{number(statistics.mean(values), digits)} ({low} to {high})"
@@ -163,10 +141,11 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="the sweep's folder, or run folders")
     parser.add_argument("--figure", type=Path, default=Path(__file__).with_name("ablation.png"))
     given = parser.parse_args()
-    records = open_runs(given.runs)
+    order = list(PUBLISHED)
+    records = sorted(open_runs(given.runs), key=lambda record: order.index(arm_of(record)))
     print(markdown(ablation_table(records)))
     print("\n" + "\n".join(f"* {line}" for line in verdicts(records)))
-    save(boxes_figure(figure_scores(records), title="Demucs ablation"), given.figure)
+    save(boxes_figure(track_means(records, CHOICE, "SDR"), title="Demucs ablation"), given.figure)
 
 
 if __name__ == "__main__":

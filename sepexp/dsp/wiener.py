@@ -9,6 +9,7 @@ which is not the exact M-step but more robust on music; Open-Unmix and norbert u
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -118,7 +119,7 @@ def expectation_maximisation(
             row[index] = row[index] + eps**0.5
         whitened = solve(mixed, mixture.unbind(1))
         gained = [
-            sum(entry * side[:, None] for entry, side in zip(row, whitened, strict=True))
+            reduce(torch.add, [a * b[:, None] for a, b in zip(row, whitened, strict=True)])
             for row in spatial
         ]
         estimate = torch.stack([scaled(side, psd) for side in gained], 2)

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from experiments import study
 from experiments.demucs_ablation.table import (
     CHOICE,
     PUBLISHED,
     ablation_table,
-    figure_scores,
     main,
     rows,
 )
 from sepexp.errors import UserError
 from sepexp.report.published import ABLATION
 from sepexp.report.runs import RunRecord, open_runs
+from sepexp.report.study import arms_table, track_means
 
 CURVES = "epoch,step,valid/l1,valid/sdr\n0,1,0.5,1\n1,2,{low},2\n2,3,0.4,3\n"
 
@@ -70,7 +71,7 @@ def test_the_sign_does_not_depend_on_the_order_of_the_runs(sweep: list[Path]) ->
 
 
 def test_the_figure_averages_seeds_by_track(sweep: list[Path]) -> None:
-    found = figure_scores(open_runs(sweep))
+    found = track_means(open_runs(sweep), CHOICE, "SDR")
     assert {len(tracks) for tracks in found["vocals"].values()} == {6}
     assert list(found["vocals"]) == ["reference", "no_rescaling"]
 
@@ -94,3 +95,37 @@ def test_the_script(
     assert "no initial weight rescaling" in said
     assert said.count("\n* ") == 1 and "model.rescale 0.1 against 0" in said
     assert picture.stat().st_size > 1000
+
+
+def test_a_study_folds_seeds_and_keeps_the_reference_rows(sweep: list[Path]) -> None:
+    table = arms_table(open_runs(sweep), CHOICE, "SDR")
+    rows = {row[0]: row for row in table.rows}
+    assert list(rows)[:2] == ["reference", "no_rescaling"] and "mixture" in rows
+    assert [rows[arm][1] for arm in ("reference", "no_rescaling", "mixture")] == ["3", "3", "–"]
+    column = table.columns.index("all")
+    worse = float(rows["reference"][column]) - float(rows["no_rescaling"][column])
+    assert worse == pytest.approx(1.0, abs=0.2)
+    low, high = map(float, rows["reference"][-1].split(" to "))
+    assert low <= float(rows["reference"][column]) <= high
+    with pytest.raises(UserError, match="has model.width= on its command line"):
+        arms_table(open_runs(sweep), "model.width", "SDR")
+    with pytest.raises(UserError, match="has no ISR"):
+        arms_table(open_runs(sweep), CHOICE, "ISR")
+
+
+def test_the_study_script(
+    sweep: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    picture = tmp_path / "picture.png"
+    options = ["--choice", CHOICE, "--figure", str(picture)]
+    monkeypatch.setattr("sys.argv", ["study.py", *map(str, sweep), *options])
+    study.main()
+    said = capsys.readouterr().out
+    assert "rescaling | 3 |" in said and "\n* model.rescale 0.1 against 0" in said
+    assert picture.stat().st_size > 1000
+    monkeypatch.setattr("sys.argv", ["study.py", str(tmp_path / "none"), *options])
+    with pytest.raises(SystemExit, match="holds no run"):
+        study.main()
