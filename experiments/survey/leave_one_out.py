@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import statistics
 import time
@@ -54,7 +55,8 @@ def mean_over_songs(runs: Results, row: str) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for run in runs.values():
         for target, value in run["sdr"].get(row, {}).items():
-            found.setdefault(target, []).append(value)
+            if math.isfinite(value):
+                found.setdefault(target, []).append(value)
     means = {target: statistics.mean(values) for target, values in found.items()}
     return means | {"all": statistics.mean(v for target, v in means.items() if target != "all")}
 

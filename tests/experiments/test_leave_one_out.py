@@ -1,0 +1,47 @@
+"""The survey's table on real songs, from what runs left behind."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any
+
+import pytest
+
+from sepexp.cli.compose import recipes_dir
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(recipes_dir() / "experiments" / "survey"))
+    return importlib.import_module("leave_one_out")
+
+
+def run(vocals: float, bass: float) -> dict[str, Any]:
+    rows = ("model", "mixture", "mixture/N", "near-silence", "IRM1")
+    sdr = {"vocals": vocals, "drums": 1.0, "bass": bass, "other": 3.0}
+    return {"sdr": {row: sdr | {"all": -99.0} for row in rows}, "parameters": 1234}
+
+
+def test_means_are_over_the_songs_in_which_a_target_sounds(script: Any) -> None:
+    songs = {"a": run(2.0, 5.0), "b": run(4.0, math.nan)}
+    means = script.mean_over_songs(songs, "model")
+    assert means == {"vocals": 3.0, "drums": 1.0, "bass": 5.0, "other": 3.0, "all": 3.0}
+
+
+def test_the_table_takes_the_songs_that_all_recipes_have(script: Any) -> None:
+    text = script.table(
+        {"good": {"a": run(6.0, 5.0), "b": run(0.0, 0.0)}, "bad": {"a": run(2.0, 1.0)}}
+    )
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert rows[1] == "| good | 6.00 | 1.00 | 5.00 | 3.00 | 3.75 | 1,234 |"
+    assert rows[2].startswith("| bad | 2.00 |") and rows[3].startswith("| *mixture* |")
+    assert "Mean over 1 songs left out in turn: a." in text
+
+
+def test_names_pass_hydras_grammar(script: Any) -> None:
+    from sepexp.cli.compose import compose
+
+    name = "MDN multi-track (no vocals), it's"
+    config = compose(["data=folder", f"data.corpus.leave_out={script.quoted(name)}"])
+    assert config.data.corpus.leave_out == name
