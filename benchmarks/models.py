@@ -102,7 +102,7 @@ def open_unmix_weights(theirs: Any) -> Mapping[str, Tensor]:
 
 
 SPEECH = ("model=conv_tasnet_speech", "targets=[vocals,other]", "model.input_norm=gln")
-PADDED = ("model.edge_padding=true", "model.last_residual=false")
+TORCHAUDIO = ("model.edge_padding=true", "model.last_residual=false", "model.mask=relu")
 SECOND = 44_100
 SPOKEN: Any = {
     "step": (2, 4 * 8000),
@@ -116,10 +116,10 @@ CONTESTS = {
         ("model=demucs",), "demucs", demucs, demucs_weights, (2, 2 * SECOND), (1, 10 * SECOND)
     ),
     "conv_tasnet": Contest(
-        ("model=conv_tasnet",), "demucs", music_tasnet, tasnet_weights, (1, 88_200), (1, 441_000)
+        ("model=conv_tasnet",), "demucs", music_tasnet, tasnet_weights, (1, 88_200), (1, 220_500)
     ),
     "conv_tasnet_speech (torchaudio)": Contest(
-        (*SPEECH, *PADDED), "torchaudio", torchaudios_tasnet, tasnet_weights, **SPOKEN
+        (*SPEECH, *TORCHAUDIO), "torchaudio", torchaudios_tasnet, tasnet_weights, **SPOKEN
     ),
     "conv_tasnet_speech (asteroid)": Contest(
         SPEECH, "asteroid", asteroids_tasnet, tasnet_weights, **SPOKEN

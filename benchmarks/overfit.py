@@ -23,6 +23,7 @@ from typing import NamedTuple
 import lightning
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from sepexp import build
 from sepexp.audio import read
@@ -104,7 +105,7 @@ def learn(excerpt: Excerpt, name: str, loss: str, overrides: list[str], steps: i
         enable_model_summary=False,
     )
     began = time.process_time()
-    trainer.fit(separator, [batch] * steps)
+    trainer.fit(separator, DataLoader([batch] * steps, batch_size=None, collate_fn=lambda one: one))
     spent = time.process_time() - began
     whole = parts["inference"]._replace(segment=None)
     estimate = separate(separator.model, mixture, sample_rate=RATE, inference=whole)

@@ -38,6 +38,10 @@ class SpectrogramUNet(nn.Module):
         shared: One network with an output for each target; False: one network per target.
         wiener: From magnitudes and the mixture's spectrum to complex spectra.
 
+    Magnitudes are the output's positive part, whose gradient passes below zero too, a tenth of it.
+    That is our choice: under the absolute error, whose best constant is the zero that most bins are
+    near, a plain ReLU died within an epoch at learning rates of 5e-4 and 2e-3, with every gradient.
+
     The bin at half the sample rate is dropped, so that sizes halve, and takes its neighbour's
     value at the output.
 
@@ -111,6 +115,11 @@ class SpectrogramUNet(nn.Module):
         """Mixture's magnitude (batch, channels, freq, frames) -> (batch, targets, ...)."""
         peak = mixture.amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-8)
         estimate = self.network((mixture / peak)[:, :, :-1]).float()
-        estimate = estimate.sigmoid() if self.mask else estimate.relu()
+        estimate = estimate.sigmoid() if self.mask else living_relu(estimate)
         estimate = torch.cat([estimate, estimate[..., -1:, :]], dim=-2)
         return estimate * (mixture if self.mask else peak)[:, None]
+
+
+def living_relu(values: Tensor) -> Tensor:
+    """The positive part, with a tenth of the gradient where a ReLU has none."""
+    return torch.where(values > 0, values, 0.1 * (values - values.detach()))

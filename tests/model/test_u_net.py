@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sepexp.model.u_net import SpectrogramUNet
+from sepexp.model.u_net import SpectrogramUNet, living_relu
 from sepexp.nn.u_net import UNet
 from sepexp.nn.wiener import Wiener
 
@@ -95,3 +95,11 @@ def test_volumes_of_the_training_songs() -> None:
     assert torch.allclose(model.volume, expected, rtol=1e-5)
     assert torch.equal(model(torch.randn(3, 2, 500)).extras["volume"], model.volume.expand(3, -1))
     assert "volume" in model.state_dict()
+
+
+def test_magnitudes_are_positive_parts_whose_gradient_lives() -> None:
+    values = torch.tensor([-2.0, 0.0, 3.0], requires_grad=True)
+    parts = living_relu(values)
+    assert parts.tolist() == [0.0, 0.0, 3.0]
+    parts.sum().backward()
+    assert values.grad is not None and torch.allclose(values.grad, torch.tensor([0.1, 0.1, 1.0]))
