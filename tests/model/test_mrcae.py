@@ -15,7 +15,7 @@ from sepexp.model.mrcae import MRCAE, FilterSets, fast_length
 
 def make(**changes: object) -> MRCAE:
     settings = {"frame": 65, "hop": 16, "kernels": [4, 9, 65], "filters": 3, "layers": 2}
-    settings |= {"output_kernel": 65} | changes
+    settings |= {"output_kernel": 65, "output_gain": 1.0} | changes
     torch.manual_seed(0)
     return MRCAE(sample_rate=44100, channels=2, targets=3, **settings).eval()
 
