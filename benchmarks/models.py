@@ -220,6 +220,10 @@ def train_on_spectra(model: Any, side: str, mixture: Tensor, truth: Tensor) -> J
 def make_job(name: str, side: str, job: str, scale: float = 1.0) -> Job:
     contest = CONTESTS[name]
     model: Any = ours(contest) if side == "ours" else peer(contest)
+    if side == "ours" and job == "training step":
+        from sepexp.cli.experiment import keep_memory
+
+        keep_memory()  # as our training does
     batch, samples = contest.step if job == "training step" else contest.song or contest.step
     samples = round(samples * scale)
     if hasattr(model, "valid_length"):

@@ -177,5 +177,5 @@ class Branch(nn.Module):
         """(frames, batch, 2 hidden) -> mask (frames, batch, channels, freq)."""
         frames = features.shape[0]
         decoded = self.decoder(features.flatten(0, 1)).unflatten(1, (self.channels, -1))
-        mask = torch.relu(decoded * self.output_scale + self.output_shift)
+        mask = torch.addcmul(self.output_shift, decoded, self.output_scale).relu_()
         return mask.unflatten(0, (frames, -1))
