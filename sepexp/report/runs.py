@@ -67,7 +67,10 @@ class RunRecord:
         kept = {key: value for key, value in config.items() if key not in NOT_SETTINGS}
         if isinstance(kept.get("trainer"), Mapping):
             kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in NOT_TRAINER}
-        return dict(_flat("", kept))
+        flat = dict(_flat("", kept))
+        if flat.get("data.seed") == json.dumps(self.seed):  # the run's own seed, which the stream is given
+            del flat["data.seed"]
+        return flat
 
     @property
     def choices(self) -> dict[str, str]:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from sepexp.cli.compose import compose, plain
 from sepexp.report.arms import arms, judge, one_setting, verdict_table
 from sepexp.report.runs import open_runs
 from sepexp.report.text import markdown
@@ -73,3 +75,23 @@ def test_one_setting_names_groups_and_leaves(make_run: MakeRun) -> None:
     assert one_setting(first, second) == "model Demucs against OpenUnmix"
     assert one_setting(first, third) is None
     assert one_setting(first, first) is None
+
+
+def test_the_whole_config_of_two_seeds_is_one_arm(make_run: MakeRun) -> None:
+    """A seed stands in more than one place of a real config: the stream has the run's."""
+    for model in ("demucs_small", "conv_tasnet_small"):
+        for seed in (1, 2):
+            folder = make_run(f"{model}{seed}", seed=seed)
+            chosen = [f"model={model}", f"seed={seed}", f"folder={folder}"]
+            (folder / "config.json").write_text(json.dumps(plain(compose(chosen))))
+    found, _ = arms(open_runs([folder.parent]))
+    assert sorted(len(arm.runs) for arm in found) == [2, 2]
+    assert {len({run.config["model"]["_target_"] for run in arm.runs}) for arm in found} == {1}
+    (pair,) = judge(open_runs([folder.parent])).pairs
+    assert pair.found.seeds == (2, 2)
+
+
+def test_a_stream_seed_of_its_own_is_a_setting(make_run: MakeRun) -> None:
+    first = make_run("first", overrides={"data.seed": "7"})
+    second = make_run("second", overrides={"data.seed": "8"})
+    assert len(arms(open_runs([first, second]))[0]) == 2
