@@ -224,8 +224,9 @@ def make_job(name: str, side: str, job: str, scale: float = 1.0) -> Job:
         from sepexp.cli.experiment import keep_memory
 
         keep_memory()  # as our training does
-    batch, samples = contest.step if job == "training step" else contest.song or contest.step
-    samples = round(samples * scale)
+    size = contest.step if job == "training step" else contest.song
+    assert size is not None, "main leaves such jobs out"
+    batch, samples = size[0], round(size[1] * scale)
     if hasattr(model, "valid_length"):
         samples = model.valid_length(samples)
     torch.manual_seed(1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from sepexp.report.arms import Pair, Verdicts, judge, verdict_table
 from sepexp.report.published import ABLATION
 from sepexp.report.runs import RunRecord, open_runs, read_curves
 from sepexp.report.scores import ALL
-from sepexp.report.study import means, track_means
+from sepexp.report.study import MODEL, means, track_means
 from sepexp.report.text import Table, markdown, number
 
 CHOICE = "experiments/demucs_ablation/arm"
@@ -52,9 +53,8 @@ def rows(records: Sequence[RunRecord]) -> list[Row]:
     for arm in PUBLISHED:
         runs = [record for record in records if arm_of(record) == arm and record.has_scores]
         if runs:
-            found.append(
-                Row(arm, [best_l1(run) for run in runs], [means(run, "SDR")[ALL] for run in runs])
-            )
+            sdr = [means(run, "SDR")[MODEL][ALL] for run in runs]
+            found.append(Row(arm, [best_l1(run) for run in runs], sdr))
     if not found or found[0].arm != "reference":
         raise UserError("these runs hold no tested reference arm: name the sweep's folder")
     return found
@@ -142,11 +142,15 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, default=Path(__file__).with_name("ablation.png"))
     given = parser.parse_args()
     order = list(PUBLISHED)
-    records = sorted(open_runs(given.runs), key=lambda record: order.index(arm_of(record)))
+    records = [record for record in open_runs(given.runs) if arm_of(record) in order]
+    records.sort(key=lambda record: order.index(arm_of(record)))
     print(markdown(ablation_table(records)))
     print("\n" + "\n".join(f"* {line}" for line in verdicts(records)))
     save(boxes_figure(track_means(records, CHOICE, "SDR"), title="Demucs ablation"), given.figure)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"table: {error}")

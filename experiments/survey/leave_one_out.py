@@ -14,12 +14,14 @@ import json
 import math
 import re
 import statistics
+import sys
 import time
 from pathlib import Path
 
 from small import FLOORS, HERE, Results, known, result, train
 
 from sepexp.data.folder import Folder
+from sepexp.errors import UserError
 from sepexp.run import write_text
 
 RESULTS = HERE / "leave_one_out.json"  # recipe -> left-out song -> what its run showed
@@ -112,4 +114,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"leave_one_out: {error}")

@@ -42,12 +42,13 @@ def train(recipe: str, folder: Path, overrides: list[str]) -> None:
 def result(folder: Path) -> dict[str, Any]:
     """What the table and the picture need of a run: mean over tracks of SDR, costs, its curve."""
     from sepexp.report.runs import RunRecord, read_curves
-    from sepexp.report.scores import summary
+    from sepexp.report.study import means
 
     record = RunRecord(folder)
-    sdr: dict[str, dict[str, float]] = {}
-    for cell in summary(record.scores, ["SDR"]):
-        sdr.setdefault(cell.system, {})[cell.source] = round(cell.mean, 2)
+    sdr = {
+        system: {source: round(value, 2) for source, value in row.items()}
+        for system, row in means(record, "SDR").items()
+    }
     epochs, values = read_curves(folder / "metrics.csv")["valid/sdr"]
     steps = record.fact("steps")
     per_epoch = steps / record.fact("epochs")

@@ -76,6 +76,12 @@ class Folder:
                 )
         if self.leave_out is not None:
             splits = {"train": [song for found in splits.values() for song in found]}
+            alike = [song.name for song in splits["train"] if song.name == self.leave_out]
+            if len(alike) > 1:  # the other one would be trained on
+                raise UserError(
+                    f"{root} has {len(alike)} songs named {self.leave_out!r}, so one can't be left "
+                    "out: rename or remove the others"
+                )
         notes = []
         named = (("valid", self.valid), ("test", self.test))
         for split, names in sorted(named, key=lambda pair: pair[1] is None):  # drawn from the rest

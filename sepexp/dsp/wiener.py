@@ -127,7 +127,7 @@ def expectation_maximisation(
 
 
 def power(spectrum: Tensor) -> Tensor:
-    """Squared modulus."""
+    """Squared modulus, real, of the same shape."""
     return spectrum.real.square() + spectrum.imag.square()
 
 

@@ -34,8 +34,9 @@ class MRCAE(nn.Module):
         kernels: Filter lengths of the parallel sets. filters: of each set.
         layers: Hidden layers.
         output_kernel: Taps of the output layer.
-        output_gain: Times its initial weights: twenty thousand taps on normalised features start
-            five times louder than music otherwise, and hundreds of steps go to silencing them.
+        output_gain: Times its initial weights, our choice: its thousands of taps read normalised
+            features, so the small variant would start five times louder than music and spend its
+            first hundreds of steps on silence.
 
     Shape:
         mixture (batch, channels, samples) -> waveforms (batch, targets, channels, samples).

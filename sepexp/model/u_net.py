@@ -40,7 +40,7 @@ class SpectrogramUNet(nn.Module):
 
     Magnitudes are the output's positive part, whose gradient passes below zero too, a tenth of it.
     That is our choice: under the absolute error, whose best constant is the zero that most bins are
-    near, a plain ReLU died within an epoch at learning rates of 5e-4 and 2e-3, with every gradient.
+    near, a plain ReLU fell silent at learning rates of 5e-4 and 2e-3 and had no gradient left.
 
     The bin at half the sample rate is dropped, so that sizes halve, and takes its neighbour's
     value at the output.
@@ -121,5 +121,5 @@ class SpectrogramUNet(nn.Module):
 
 
 def living_relu(values: Tensor) -> Tensor:
-    """The positive part, with a tenth of the gradient where a ReLU has none."""
+    """The positive part, with a tenth of the gradient where a ReLU has none; any shape."""
     return torch.where(values > 0, values, 0.1 * (values - values.detach()))

@@ -68,10 +68,8 @@ class RunRecord:
         if isinstance(kept.get("trainer"), Mapping):
             kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in NOT_TRAINER}
         flat = dict(_flat("", kept))
-        if flat.get("data.seed") == json.dumps(
-            self.seed
-        ):  # the run's own seed, which the stream is given
-            del flat["data.seed"]
+        if flat.get("data.seed") == json.dumps(self.seed):
+            del flat["data.seed"]  # the run's own, which the stream is given
         return flat
 
     @property

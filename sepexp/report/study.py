@@ -33,10 +33,20 @@ def arms_of(records: Sequence[RunRecord], choice: str) -> dict[str, list[RunReco
     return found
 
 
-def means(record: RunRecord, metric: str, system: str = MODEL) -> dict[str, float]:
-    """Source -> median over frames, mean over tracks; "all" is the mean of the sources."""
-    cells = summary(record.scores, [metric])
-    return {cell.source: cell.mean for cell in cells if cell.system == system}
+def means(record: RunRecord, metric: str) -> dict[str, dict[str, float]]:
+    """System -> source -> median over frames, mean over tracks; "all" is the mean of the sources.
+
+    Raises:
+        UserError: The metric was not measured.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for cell in summary(record.scores, [metric]):
+        found.setdefault(cell.system, {})[cell.source] = cell.mean
+    if MODEL not in found:
+        raise UserError(
+            f"{record.label} has no {metric} of the model: score it with `evaluate --scores`"
+        )
+    return found
 
 
 def arms_table(records: Sequence[RunRecord], choice: str, metric: str) -> Table:
@@ -46,20 +56,16 @@ def arms_table(records: Sequence[RunRecord], choice: str, metric: str) -> Table:
         UserError: No tested run chose an arm, or the metric was not measured.
     """
     arms = arms_of(records, choice)
-    first = next(iter(arms.values()))[0]
-    sources = list(means(first, metric))
-    if not sources:
-        raise UserError(f"{first.label} has no {metric}: score it with `evaluate --scores`")
+    first = means(next(iter(arms.values()))[0], metric)
+    sources = list(first[MODEL])
     rows = []
     for arm, runs in arms.items():
-        seeds = [means(run, metric) for run in runs]
+        seeds = [means(run, metric)[MODEL] for run in runs]
         cells = [number(statistics.mean(seed[source] for seed in seeds)) for source in sources]
         ends = [number(end([seed[ALL] for seed in seeds])) for end in (min, max)]
         rows.append([arm, str(len(runs)), *cells, " to ".join(ends)])
-    systems = dict.fromkeys(cell.system for cell in summary(first.scores, [metric]))
-    for system in systems:
+    for system, row in first.items():
         if system != MODEL:
-            row = means(first, metric, system)
             rows.append([system, "–", *(number(row.get(source)) for source in sources), "–"])
     size = f", {unit(metric)}" if unit(metric) else ""
     columns = ["arm", "seeds", *sources, "lowest to highest seed"]

@@ -90,6 +90,9 @@ def test_one_song_is_left_out_of_any_folder(tmp_path: Path, write_song: Callable
         assert len(corpus.valid) == 1 and len(corpus.train) == 2
     with pytest.raises(UserError, match=r"corpus.leave_out names .x., but the songs are a, b"):
         Folder(root=str(tmp_path), valid=None, test=None, leave_out="x").open()
+    write_song(tmp_path / "test/a", frames=50)
+    with pytest.raises(UserError, match="has 2 songs named 'a', so one can't be left out"):
+        Folder(root=str(tmp_path), valid=None, test=None, leave_out="a").open()
     with pytest.raises(UserError, match="leave_out and data.corpus.test both name songs"):
         Folder(root=str(tmp_path), valid=None, test=["a"], leave_out="b")
 

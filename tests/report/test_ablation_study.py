@@ -82,16 +82,23 @@ def test_runs_without_a_reference_are_refused(sweep: list[Path]) -> None:
         rows(records)
 
 
-def test_the_script(
-    sweep: list[Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
-) -> None:
+@pytest.fixture
+def say(
+    sweep: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Callable[..., str]:
+    """Run a script's main on the sweep, or on other folders, and return what it prints."""
+
+    def run(script: Callable[[], None], *options: str, runs: list[Path] = sweep) -> str:
+        monkeypatch.setattr("sys.argv", ["script.py", *map(str, runs), *options])
+        script()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_script(say: Callable[..., str], tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
-    monkeypatch.setattr("sys.argv", ["table.py", *map(str, sweep), "--figure", str(picture)])
-    main()
-    said = capsys.readouterr().out
+    said = say(main, "--figure", str(picture))
     assert "no initial weight rescaling" in said
     assert said.count("\n* ") == 1 and "model.rescale 0.1 against 0" in said
     assert picture.stat().st_size > 1000
@@ -113,19 +120,10 @@ def test_a_study_folds_seeds_and_keeps_the_reference_rows(sweep: list[Path]) -> 
         arms_table(open_runs(sweep), CHOICE, "ISR")
 
 
-def test_the_study_script(
-    sweep: list[Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
-) -> None:
+def test_the_study_script(say: Callable[..., str], tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
-    options = ["--choice", CHOICE, "--figure", str(picture)]
-    monkeypatch.setattr("sys.argv", ["study.py", *map(str, sweep), *options])
-    study.main()
-    said = capsys.readouterr().out
+    said = say(study.main, "--choice", CHOICE, "--figure", str(picture))
     assert "rescaling | 3 |" in said and "\n* model.rescale 0.1 against 0" in said
     assert picture.stat().st_size > 1000
-    monkeypatch.setattr("sys.argv", ["study.py", str(tmp_path / "none"), *options])
     with pytest.raises(SystemExit, match="holds no run"):
-        study.main()
+        say(study.main, "--choice", CHOICE, runs=[tmp_path / "none"])
