@@ -281,7 +281,8 @@ def test_workers_end_with_the_loader_and_ignore_interrupts() -> None:
 
 
 PARENT = """
-import os, time
+import os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts deaf to it
 from fake_songs import SOURCES, songs
 from sepexp.augmentation.chain import Augmentations
 from sepexp.data.chunks import Chunks
