@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -143,7 +144,7 @@ def main() -> None:
     oracle = IRM(alpha=1.0)(mixture[None], excerpt.stems[None]).waveforms[0]
     row("ideal ratio mask", sdr(excerpt.stems, oracle))
     for words in arguments.models:
-        name, *more = words.split(",")
+        name, *more = re.split(r",(?![^\[]*\])", words)  # commas of a list split nothing
         learn(excerpt, name, (more or ["spectra_mse"])[0], more[1:], arguments.steps)
 
 

@@ -1,10 +1,11 @@
 """The best small variants on real songs: train on all but one, test on that one, song by song.
 
-    python experiments/survey/leave_one_out.py SONGS [--recipes N] [--songs N] [--runs FOLDER]
+    python experiments/survey/leave_one_out.py SONGS [--recipes NAME ...] [--leave NAME ...]
 
-SONGS holds {train,test}/<song>/<stem>.flac or .wav. The recipes are those with the best mean in
-`small.json`. A run that was interrupted goes on, one that is finished is not repeated; what they
-showed is kept in `leave_one_out.json`, and README.md's second table is made from that.
+SONGS holds {train,test}/<song>/<stem>.flac or .wav. Where none is named, the recipes are the five
+with the best mean in `small.json`, and every song is left out in turn. A run that was interrupted
+goes on, one that is finished is not repeated; what they showed is kept in `leave_one_out.json`, and
+README.md's second table is made from that.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from small import FLOORS, HERE, Results, known, result, train
 
 from sepexp.data.folder import Folder
 from sepexp.errors import UserError
+from sepexp.report.verdicts import compare
 from sepexp.run import write_text
 
+HIDDEN = -25.0  # dB of the mixture, as an estimate of a target, below which that one is not heard
 RESULTS = HERE / "leave_one_out.json"  # recipe -> left-out song -> what its run showed
 BEGIN, END = "<!-- real songs -->\n", "<!-- end of real songs -->"
 
@@ -52,15 +57,35 @@ def quoted(value: object) -> str:
     return f"'{text}'"
 
 
+def sounding(run: dict[str, Any], row: str) -> dict[str, float]:
+    """Target -> SDR, of the targets that sound: silent in most frames is not a score to average."""
+    mixture, scores = run["sdr"]["mixture"], run["sdr"].get(row, {})
+    return {
+        target: scores[target]
+        for target, level in mixture.items()
+        if target != "all" and math.isfinite(level) and level > HIDDEN
+    }
+
+
 def mean_over_songs(runs: Results, row: str) -> dict[str, float]:
     """Target -> mean SDR over the songs in which it sounds; `all` is the mean of the targets."""
     found: dict[str, list[float]] = {}
     for run in runs.values():
-        for target, value in run["sdr"].get(row, {}).items():
-            if math.isfinite(value):
-                found.setdefault(target, []).append(value)
+        for target, value in sounding(run, row).items():
+            found.setdefault(target, []).append(value)
     means = {target: statistics.mean(values) for target, values in found.items()}
-    return means | {"all": statistics.mean(v for target, v in means.items() if target != "all")}
+    return means | {"all": statistics.mean(means.values())}
+
+
+def advantage(runs: Results, row: str) -> str:
+    """How far the model lies above a row, mean over songs, with the interval over songs at 95 %."""
+    pairs = [
+        [statistics.mean(sounding(run, r).values()) for r in ("model", row)]
+        for run in runs.values()
+    ]
+    model, other = np.array(pairs).T[:, None]
+    found = compare(model, other)
+    return f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
 
 
 def table(results: dict[str, Results]) -> str:
@@ -70,15 +95,29 @@ def table(results: dict[str, Results]) -> str:
     first = next(iter(common.values()))
     rows = {recipe: mean_over_songs(runs, "model") for recipe, runs in common.items()}
     floors = {f"*{row}*": mean_over_songs(first, row) for row in (*FLOORS, "IRM1")}
+    best_floor = max(FLOORS, key=lambda row: floors[f"*{row}*"]["all"])
     targets = ("vocals", "drums", "bass", "other", "all")
-    lines = [f"| recipe | {' | '.join(targets)} | parameters |", f"|---|{'---:|' * 6}"]
+    heads = [*targets, f"above {best_floor} (95 %)", "parameters"]
+    lines = [f"| recipe | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
     ordered = sorted(rows.items(), key=lambda item: -item[1]["all"])
     for name, means in (*ordered, *floors.items()):
         cells = [f"{means[target]:.2f}" for target in targets]
-        sizes = [f"{run['parameters']:,}" for run in common.get(name, {}).values()]
-        lines.append(f"| {name} | {' | '.join(cells)} | {sizes[0] if sizes else ''} |")
-    listed = "; ".join(songs)
-    return "\n".join(lines) + f"\n\nMean over {len(songs)} songs left out in turn: {listed}.\n"
+        runs = common.get(name)
+        if runs:
+            cells += [advantage(runs, best_floor), f"{runs[songs[0]]['parameters']:,}"]
+        else:
+            cells += ["", ""]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    heard = {
+        target: sum(target in sounding(first[song], "mixture") for song in songs)
+        for target in targets[:-1]
+    }
+    counted = ", ".join(f"{target} in {count}" for target, count in heard.items())
+    return (
+        "\n".join(lines) + f"\n\n{len(songs)} songs left out in turn: {'; '.join(songs)}. A target "
+        f"counts where the mixture's SDR is above {HIDDEN:.0f} dB, elsewhere it is silent in most "
+        f"frames: {counted}.\n"
+    )
 
 
 def write() -> None:
@@ -92,21 +131,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("root", type=Path)
     parser.add_argument("--recipes", nargs="+", help="the five best where none")
-    parser.add_argument("--songs", type=int, help="how many songs to leave out; all where none")
+    parser.add_argument("--leave", nargs="+", help="songs to leave out; all in turn where none")
     parser.add_argument("--runs", type=Path, default=Path("runs/survey_real"))
     given = parser.parse_args()
     folders = given.runs.resolve()
     folders.mkdir(parents=True, exist_ok=True)
     recipes = given.recipes or best(5)
-    jobs = [(song, recipe) for song in names(given.root)[: given.songs] for recipe in recipes]
+    songs = given.leave or names(given.root)
+    jobs = [(song, recipe) for song in songs for recipe in recipes]
     began = time.monotonic()
     for done, (song, recipe) in enumerate(jobs):
         spent = (time.monotonic() - began) / 60
         print(f"{recipe} without {song}: {done} of {len(jobs)} done in {spent:.0f} min", flush=True)
         folder = folders / f"{recipe}_{re.sub(r'[^A-Za-z0-9]+', '_', song)}"
-        data = [f"root={quoted(given.root.resolve())}", f"leave_out={quoted(song)}"]
-        songs = ["experiments/survey/songs=real", *(f"data.corpus.{word}" for word in data)]
-        train(recipe, folder, songs)
+        corpus = [f"root={quoted(given.root.resolve())}", f"leave_out={quoted(song)}"]
+        data = ["experiments/survey/songs=real", *(f"data.corpus.{word}" for word in corpus)]
+        train(recipe, folder, data)
         results = shown()
         results.setdefault(recipe, {})[song] = result(folder)
         write_text(RESULTS, json.dumps(results, indent=1, sort_keys=True) + "\n")

@@ -17,26 +17,39 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("leave_one_out")
 
 
-def run(vocals: float, bass: float) -> dict[str, Any]:
-    rows = ("model", "mixture", "mixture/N", "near-silence", "IRM1")
+def run(vocals: float, bass: float, mixture: float = -5.0) -> dict[str, Any]:
+    """The model's scores; all of the mixture's are `mixture`, but none of a silent bass."""
     sdr = {"vocals": vocals, "drums": 1.0, "bass": bass, "other": 3.0}
-    return {"sdr": {row: sdr | {"all": -99.0} for row in rows}, "parameters": 1234}
+    floor = dict.fromkeys(sdr, mixture) | ({"bass": math.nan} if math.isnan(bass) else {})
+    rows = {"model": sdr, "IRM1": sdr} | dict.fromkeys(("mixture", "mixture/N"), floor)
+    rows["near-silence"] = dict.fromkeys(sdr, -9.0)
+    return {"sdr": {row: found | {"all": -99.0} for row, found in rows.items()}, "parameters": 1234}
 
 
 def test_means_are_over_the_songs_in_which_a_target_sounds(script: Any) -> None:
     songs = {"a": run(2.0, 5.0), "b": run(4.0, math.nan)}
     means = script.mean_over_songs(songs, "model")
     assert means == {"vocals": 3.0, "drums": 1.0, "bass": 5.0, "other": 3.0, "all": 3.0}
+    faint = run(-60.0, 5.0)
+    faint["sdr"]["mixture"]["vocals"] = -70.0
+    assert script.mean_over_songs({"a": run(2.0, 5.0), "b": faint}, "model")["vocals"] == 2.0
 
 
 def test_the_table_takes_the_songs_that_all_recipes_have(script: Any) -> None:
     text = script.table(
-        {"good": {"a": run(6.0, 5.0), "b": run(0.0, 0.0)}, "bad": {"a": run(2.0, 1.0)}}
+        {
+            "good": {"a": run(6.0, 5.0), "b": run(8.0, 5.0), "c": run(0.0, 0.0)},
+            "bad": {"a": run(2.0, 1.0), "b": run(2.0, 1.0)},
+        }
     )
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert rows[1] == "| good | 6.00 | 1.00 | 5.00 | 3.00 | 3.75 | 1,234 |"
+    # means of the songs: 3.75 and 4.25, 5 above the floor each, t(1) = 12.7 at 0.25
+    assert (
+        rows[1] == "| good | 7.00 | 1.00 | 5.00 | 3.00 | 4.00 | +9.00 (+5.82 to +12.18) | 1,234 |"
+    )
     assert rows[2].startswith("| bad | 2.00 |") and rows[3].startswith("| *mixture* |")
-    assert "Mean over 1 songs left out in turn: a." in text
+    assert "2 songs left out in turn: a; b." in text
+    assert "vocals in 2, drums in 2, bass in 2, other in 2" in text
 
 
 def test_names_pass_hydras_grammar(script: Any) -> None:
