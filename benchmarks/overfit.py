@@ -76,8 +76,8 @@ def excerpts(root: Path, seconds: float) -> Iterator[Excerpt]:
                 yield Excerpt(song.name, start, part)
 
 
-def learn(excerpt: Excerpt, name: str, loss: str, overrides: list[str], steps: int) -> None:
-    """Train the project's own Separator on the excerpt alone and print a row of the table."""
+def learn(excerpt: Excerpt, name: str, loss: str, overrides: list[str], steps: int) -> list[float]:
+    """SDR of each target (dB) after training the project's own Separator on the excerpt alone."""
     schedule = ["scheduler=cosine", "scheduler.interval=step", f"scheduler.scheduler.T_max={steps}"]
     config = plain(compose([f"model={name}", f"loss={loss}", *schedule, *overrides]))
     torch.manual_seed(config["seed"])
@@ -105,13 +105,16 @@ def learn(excerpt: Excerpt, name: str, loss: str, overrides: list[str], steps: i
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    began = time.process_time()
     trainer.fit(separator, DataLoader([batch] * steps, batch_size=None, collate_fn=lambda one: one))
-    spent = time.process_time() - began
     whole = parts["inference"]._replace(segment=None)
     estimate = separate(separator.model, mixture, sample_rate=RATE, inference=whole)
     truth = torch.einsum("ts,scn->tcn", separator.members, excerpt.stems)
-    row(f"{name}, {loss}, {steps} steps, {spent:.0f} CPU s", sdr(truth, estimate))
+    return sdr(truth, estimate)
+
+
+def easiest(root: Path, seconds: float = 6.0) -> Excerpt:
+    """The excerpt whose worst stem true magnitudes with the mixture's phase tell apart best."""
+    return max(excerpts(root, seconds), key=lambda one: min(bound(one.stems)))
 
 
 def row(name: str, scores: list[float]) -> None:
@@ -130,11 +133,8 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(arguments.threads)
-    found = list(excerpts(arguments.songs, arguments.seconds))
-    excerpt = max(found, key=lambda one: min(bound(one.stems)))
-    print(
-        f"{excerpt.song} from {excerpt.start / RATE:.0f} s, the best told apart of {len(found)}\n"
-    )
+    excerpt = easiest(arguments.songs, arguments.seconds)
+    print(f"{excerpt.song} from {excerpt.start / RATE:.0f} s\n")
     print(f"| | {' | '.join(STEMS)} | mean |")
     print("|---" * (len(STEMS) + 2) + "|")
     mixture = excerpt.stems.sum(0)
@@ -145,7 +145,12 @@ def main() -> None:
     row("ideal ratio mask", sdr(excerpt.stems, oracle))
     for words in arguments.models:
         name, *more = re.split(r",(?![^\[]*\])", words)  # commas of a list split nothing
-        learn(excerpt, name, (more or ["spectra_mse"])[0], more[1:], arguments.steps)
+        loss = (more or ["spectra_mse"])[0]
+        began = time.process_time()
+        scores = learn(excerpt, name, loss, more[1:], arguments.steps)
+        spent = time.process_time() - began
+        label = ", ".join([name, loss, *more[1:]])
+        row(f"{label}, {arguments.steps} steps, {spent:.0f} CPU s", scores)
 
 
 if __name__ == "__main__":
