@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from small import FLOORS, HERE, Results, known, result, train
+from small import COST_HEADS, FLOORS, HERE, Results, cost_cells, known, result, train
 
 from sepexp.data.folder import Folder
 from sepexp.errors import UserError
@@ -85,7 +85,8 @@ def advantage(runs: Results, row: str) -> str:
     ]
     model, other = np.array(pairs).T[:, None]
     found = compare(model, other)
-    return f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
+    interval = f" ({found.low:+.2f} to {found.high:+.2f})" if len(pairs) > 1 else ""
+    return f"{found.difference:+.2f}{interval}"
 
 
 def table(results: dict[str, Results]) -> str:
@@ -97,16 +98,14 @@ def table(results: dict[str, Results]) -> str:
     floors = {f"*{row}*": mean_over_songs(first, row) for row in (*FLOORS, "IRM1")}
     best_floor = max(FLOORS, key=lambda row: floors[f"*{row}*"]["all"])
     targets = ("vocals", "drums", "bass", "other", "all")
-    heads = [*targets, f"above {best_floor} (95 %)", "parameters"]
+    heads = [*targets, f"above {best_floor} (95 %)", *COST_HEADS]
     lines = [f"| recipe | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
     ordered = sorted(rows.items(), key=lambda item: -item[1]["all"])
     for name, means in (*ordered, *floors.items()):
         cells = [f"{means[target]:.2f}" for target in targets]
         runs = common.get(name)
-        if runs:
-            cells += [advantage(runs, best_floor), f"{runs[songs[0]]['parameters']:,}"]
-        else:
-            cells += ["", ""]
+        blank = [""] * (1 + len(COST_HEADS))
+        cells += [advantage(runs, best_floor), *cost_cells(name, runs[songs[0]])] if runs else blank
         lines.append(f"| {name} | {' | '.join(cells)} |")
     heard = {
         target: sum(target in sounding(first[song], "mixture") for song in songs)
@@ -114,7 +113,7 @@ def table(results: dict[str, Results]) -> str:
     }
     counted = ", ".join(f"{target} in {count}" for target, count in heard.items())
     return (
-        "\n".join(lines) + f"\n\n{len(songs)} songs left out in turn: {'; '.join(songs)}. A target "
+        "\n".join(lines) + f"\n\nSongs left out in turn: {'; '.join(songs)}. A target "
         f"counts where the mixture's SDR is above {HIDDEN:.0f} dB, elsewhere it is silent in most "
         f"frames: {counted}.\n"
     )

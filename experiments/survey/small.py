@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 RECIPES = sorted(path.stem for path in (HERE / "small").glob("[!_]*.yaml"))
 RESULTS = HERE / "small.json"
 COSTS = HERE / "costs.json"  # of calibrate.py: times of a machine that did nothing else
+COST_HEADS = ("parameters", "steps", "steps/s", "RTF", "peak MB")
 FLOORS = ("mixture", "mixture/N", "near-silence")
 BEGIN, END = "<!-- small variants -->\n", "<!-- end of small variants -->"
 Results = dict[str, dict[str, Any]]
@@ -74,12 +75,18 @@ def best_floor(sdr: dict[str, dict[str, float]]) -> dict[str, float]:
     return {t: max(sdr[row][t] for row in FLOORS if t in sdr.get(row, {})) for t in targets}
 
 
+def cost_cells(recipe: str, run: dict[str, Any]) -> list[str]:
+    """What stands under `COST_HEADS`."""
+    times = json.loads(COSTS.read_text())[recipe]
+    cells = [f"{run['parameters']:,}", str(run["steps"]), f"{1 / times['step']:.1f}"]
+    return [*cells, f"{times['real_time_factor']:.3f}", str(run["peak_memory_mb"])]
+
+
 def table(results: Results) -> str:
     """Markdown: best mean first, do-nothing rows and the oracle beneath."""
-    times = json.loads(COSTS.read_text())
     any_run = next(iter(results.values()))["sdr"]
     targets = list(any_run["model"])
-    heads = [*targets, "parameters", "steps", "steps/s", "RTF", "peak MB"]
+    heads = [*targets, *COST_HEADS]
     lines = [f"| recipe | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
     for recipe, run in sorted(results.items(), key=lambda item: -item[1]["sdr"]["model"]["all"]):
         floor = best_floor(run["sdr"])
@@ -87,10 +94,7 @@ def table(results: Results) -> str:
             f"{value:.2f}" + ("" if value > floor[target] else " ✗")
             for target, value in run["sdr"]["model"].items()
         ]
-        rate = f"{1 / times[recipe]['step']:.1f}"
-        costs = [f"{run['parameters']:,}", str(run["steps"]), rate]
-        costs += [f"{times[recipe]['real_time_factor']:.3f}", str(run["peak_memory_mb"])]
-        lines.append(f"| {recipe} | {' | '.join(scores + costs)} |")
+        lines.append(f"| {recipe} | {' | '.join(scores + cost_cells(recipe, run))} |")
     for row in (*FLOORS, "IRM1"):
         scores = [f"{any_run[row][target]:.2f}" for target in targets]
         lines.append(f"| *{row}* | {' | '.join(scores)} |{' |' * (len(heads) - len(targets))}")
