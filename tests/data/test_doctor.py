@@ -63,7 +63,7 @@ def test_a_slow_file_and_a_slow_augmentation_stand_in_their_rows() -> None:
 
 def test_pitch_and_tempo_are_what_is_left_without_reading() -> None:
     chain = Augmentations(tempo=Tempo(p=1, deviation=0.05, limit=0.1), gain=Gain(low=0.5, high=1))
-    found = examine(stream(chain, songs(2)), device=torch.device("cpu"), seconds=0.1)
+    found = examine(stream(chain, songs(2)), device=torch.device("cpu"), seconds=0.4)
     assert found.stretch > 2 * found.read and not found.on_device
     assert advice(found).startswith("pitch and tempo binds")
     assert found.reading == pytest.approx(found.draw + found.read + found.stretch + found.finish)
