@@ -5,7 +5,7 @@
 SONGS holds {train,test}/<song>/<stem>.flac or .wav. Where none is named, the recipes are the five
 with the best mean in `small.json`, and every song is left out in turn. A run that was interrupted
 goes on, one that is finished is not repeated; what they showed is kept in `leave_one_out.json`, and
-README.md's second table is made from that.
+README.md's second table and the picture beside it are made from that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from small import COST_HEADS, FLOORS, HERE, Results, cost_cells, known, result, train
+from small import COST_HEADS, FLOORS, HERE, Results, cost_cells, draw_curves, known, result, train
 
 from sepexp.data.folder import Folder
 from sepexp.errors import UserError
@@ -29,6 +29,7 @@ from sepexp.report.verdicts import compare
 from sepexp.run import write_text
 
 HIDDEN = -25.0  # dB of the mixture, as an estimate of a target, below which that one is not heard
+PICTURE = HERE / "leave_one_out.png"
 RESULTS = HERE / "leave_one_out.json"  # recipe -> left-out song -> what its run showed
 BEGIN, END = "<!-- real songs -->\n", "<!-- end of real songs -->"
 
@@ -74,15 +75,15 @@ def mean_over_songs(runs: Results, row: str) -> dict[str, float]:
         for target, value in sounding(run, row).items():
             found.setdefault(target, []).append(value)
     means = {target: statistics.mean(values) for target, values in found.items()}
+    if not means:
+        raise UserError("no target sounds in any of these songs: there is nothing to average")
     return means | {"all": statistics.mean(means.values())}
 
 
 def advantage(runs: Results, row: str) -> str:
     """How far the model lies above a row, mean over songs, with the interval over songs at 95 %."""
-    pairs = [
-        [statistics.mean(sounding(run, r).values()) for r in ("model", row)]
-        for run in runs.values()
-    ]
+    heard = [run for run in runs.values() if sounding(run, row)]
+    pairs = [[statistics.mean(sounding(run, r).values()) for r in ("model", row)] for run in heard]
     model, other = np.array(pairs).T[:, None]
     found = compare(model, other)
     interval = f" ({found.low:+.2f} to {found.high:+.2f})" if len(pairs) > 1 else ""
@@ -119,11 +120,19 @@ def table(results: dict[str, Results]) -> str:
     )
 
 
+def mean_curve(runs: Results) -> list[list[float]]:
+    """Steps and SDR of the validation song, mean over the runs."""
+    by_step = zip(*(run["curve"] for run in runs.values()), strict=True)
+    return [[points[0][0], statistics.mean(value for _, value in points)] for points in by_step]
+
+
 def write() -> None:
-    """Put the table into README.md."""
-    readme = HERE / "README.md"
+    """Put the table into README.md, and the learning curves beside it."""
+    readme, results = HERE / "README.md", shown()
     before, _, rest = readme.read_text().partition(BEGIN)
-    write_text(readme, f"{before}{BEGIN}\n{table(shown())}\n{END}{rest.partition(END)[2]}")
+    draw_curves({recipe: mean_curve(runs) for recipe, runs in results.items()}, PICTURE)
+    made = f"{table(results)}\n![Learning curves on real songs]({PICTURE.name})\n"
+    write_text(readme, f"{before}{BEGIN}\n{made}\n{END}{rest.partition(END)[2]}")
 
 
 def main() -> None:

@@ -103,15 +103,20 @@ def table(results: Results) -> str:
 
 def picture(results: Results, path: Path) -> None:
     """Learning curves: mean SDR of the validation songs over steps, seven to a panel."""
+    order = sorted(results, key=lambda recipe: -results[recipe]["sdr"]["model"]["all"])
+    draw_curves({recipe: results[recipe]["curve"] for recipe in order}, path)
+
+
+def draw_curves(curves: dict[str, list[list[float]]], path: Path) -> None:
+    """A picture of SDR in dB over steps, seven curves to a panel, in the given order."""
     from matplotlib.figure import Figure
 
-    order = sorted(results, key=lambda recipe: -results[recipe]["sdr"]["model"]["all"])
-    groups = [order[first : first + 7] for first in range(0, len(order), 7)]
-    figure = Figure(figsize=(4.5 * len(groups), 4), layout="constrained")
+    groups = [list(curves)[first : first + 7] for first in range(0, len(curves), 7)]
+    figure = Figure(figsize=(max(6, 4.5 * len(groups)), 4), layout="constrained")
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for panel, group in zip(panels, groups, strict=True):
         for recipe in group:
-            steps, values = zip(*results[recipe]["curve"], strict=True)
+            steps, values = zip(*curves[recipe], strict=True)
             panel.plot(steps, values, marker=".", label=recipe)
         panel.set_xlabel("steps")
         panel.grid(alpha=0.3)

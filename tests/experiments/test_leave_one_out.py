@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sepexp.cli.compose import recipes_dir
+from sepexp.errors import UserError
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def run(vocals: float, bass: float, mixture: float = -5.0) -> dict[str, Any]:
     rows = {"model": sdr, "IRM1": sdr} | dict.fromkeys(("mixture", "mixture/N"), floor)
     rows["near-silence"] = dict.fromkeys(sdr, -9.0)
     return {
+        "curve": [[5, 1.0], [10, vocals]],
         "sdr": {row: found | {"all": -99.0} for row, found in rows.items()},
         "parameters": 1234,
         "steps": 10,
@@ -54,6 +56,19 @@ def test_the_table_takes_the_songs_that_all_recipes_have(script: Any) -> None:
     assert rows[2].startswith("| drnn | 2.00 |") and rows[3].startswith("| *mixture* |")
     assert "Songs left out in turn: a; b." in text
     assert "vocals in 2, drums in 2, bass in 2, other in 2" in text
+
+
+def test_a_song_in_which_nothing_sounds_is_left_out(script: Any) -> None:
+    silent = run(0.0, 0.0, mixture=-60.0)
+    songs = {"a": run(6.0, 5.0), "b": run(8.0, 5.0), "c": silent}
+    assert script.advantage(songs, "near-silence") == "+13.00 (+9.82 to +16.18)"
+    assert script.mean_over_songs(songs, "model")["vocals"] == 7.0
+    with pytest.raises(UserError, match="no target sounds"):
+        script.table({"band_mask": {"c": silent}})
+
+
+def test_curves_are_means_over_the_songs(script: Any) -> None:
+    assert script.mean_curve({"a": run(6.0, 5.0), "b": run(8.0, 5.0)}) == [[5, 1.0], [10, 7.0]]
 
 
 def test_names_pass_hydras_grammar(script: Any) -> None:
