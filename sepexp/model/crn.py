@@ -107,6 +107,8 @@ class CRN(nn.Module):
             maps = level(maps)
             skips.append(maps)
         maps = self.recurrent(maps)
+        # the encoder's last maps and the LSTM's go into the decoders as they are
+        skips[:-1] = [F.elu(level) for level in skips[:-1]]
         parts = torch.stack([decoder(maps, skips) for decoder in self.decoders], dim=1).float()
         parts = rearrange(
             parts,
@@ -140,11 +142,11 @@ class Convolution(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Back to all bins; the encoder's maps join at every level, before the activation.
+    """Back to all bins; the encoder's maps join at every level.
 
     Shape:
-        maps (batch, features, frames, freq), the encoder's at each level
-        -> (batch, outputs, frames, freq).
+        maps (batch, features, frames, freq), the encoder's at each level, activated once more
+        but for the deepest -> (batch, outputs, frames, freq).
     """
 
     def __init__(
@@ -162,11 +164,9 @@ class Decoder(nn.Module):
         self.linear = nn.Linear(bins[0], bins[0])
 
     def forward(self, maps: Tensor, skips: Sequence[Tensor]) -> Tensor:
-        for depth, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), start=1):
-            joined = torch.cat([maps, skips[-depth]], dim=1)
-            # the encoder's last maps and the LSTM's go in as they are
-            maps = norm(conv(joined if depth == 1 else F.elu(joined)))
-        return self.linear(F.elu(maps))
+        for conv, norm, skip in zip(self.convs, self.norms, reversed(skips), strict=True):
+            maps = F.elu(norm(conv(torch.cat([maps, skip], dim=1))))
+        return self.linear(maps)
 
 
 class GroupedLSTM(nn.Module):
