@@ -77,8 +77,23 @@ def test_receptive_field() -> None:
     assert published("conv_tasnet").receptive_field() == 8184 * 10 + 20
 
 
-def test_speech_block_count() -> None:
-    assert count(published("conv_tasnet_speech").masks.blocks[0]) == 201_474
+def test_counts_of_the_speech_form() -> None:
+    model = published("conv_tasnet_speech", "targets=[vocals,other]")
+    assert (count(model.encoder), count(model.decoder)) == (8_192, 8_192)
+    assert count(model.masks.input_norm) == 1_024
+    assert count(model.masks.bottleneck) == 65_664
+    assert [count(block) for block in model.masks.blocks] == 24 * [201_474]
+    assert count(model.masks.head_prelu) + count(model.masks.head) == 132_097
+
+
+def test_counts_of_other_forms() -> None:
+    assert count(published("conv_tasnet", "model.blocks=9")) == 9_914_952
+    lean = ("skip=0", "bias=false", "head_prelu=false")  # residual path alone, no biases
+    speech = published(
+        "conv_tasnet_speech", "targets=[vocals,other]", *(f"model.{one}" for one in lean)
+    )
+    assert {count(block) for block in speech.masks.blocks} == {134_658}
+    assert count(speech) == 3_445_808
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ def test_counts_by_part() -> None:
     model = published()
     assert [count(layer) for layer in model.encoder] == [8_704] + 4 * [786_945]
     assert [count(layer) for layer in model.decoder] == 4 * [786_945] + [8_193]
+    assert (count(model.encoder), count(model.decoder)) == (3_156_484, 3_155_973)
     shallow = published("model.encoder_depth=3", "model.decoder_depth=3", "model.dilated=false")
     assert (count(shallow.encoder), count(shallow.decoder)) == (2_369_539, 2_369_028)
 

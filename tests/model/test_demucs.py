@@ -45,13 +45,28 @@ def count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_counts_block_by_block() -> None:
+@pytest.mark.parametrize(
+    ("config", "down", "lstm", "up"),
+    [
+        (
+            "demucs",
+            [9_408, 98_688, 393_984, 1_574_400, 6_294_528, 25_171_968],
+            176_228_352,
+            [41_948_160, 10_488_320, 2_622_720, 656_000, 164_160, 28_808],
+        ),
+        (
+            "demucs_100",
+            [21_900, 240_600, 961_200, 3_842_400, 15_364_800, 61_449_600],
+            430_185_600,
+            [102_408_000, 25_604_000, 6_402_000, 1_601_000, 400_500, 66_608],
+        ),
+    ],
+)
+def test_counts_block_by_block(config: str, down: list[int], lstm: int, up: list[int]) -> None:
     with torch.device("meta"):
-        model = build.model(plain(compose(["model=demucs"])))
-    down = [9_408, 98_688, 393_984, 1_574_400, 6_294_528, 25_171_968]
-    up = [41_948_160, 10_488_320, 2_622_720, 656_000, 164_160, 28_808]
+        model = build.model(plain(compose([f"model={config}"])))
     assert [count(layer) for layer in model.encoder] == down
-    assert count(model.lstm) == 176_228_352
+    assert count(model.lstm) == lstm
     assert [count(layer) for layer in model.decoder] == up
 
 

@@ -51,6 +51,7 @@ def test_counts_by_part_and_stage() -> None:
 
 def test_independent_weights() -> None:
     stages = published("embedding=0").stages
+    assert [masks(stage) for stage in stages] == [6_183_080, 7_038_440, 8_464_040]
     assert {count(block) for stage in stages for block in stage.blocks} == {311_682}
 
 

@@ -68,14 +68,17 @@ def test_counts_of_the_extensions() -> None:
         assert (count(layer.lstm), count(layer.linear)) == (recurrent, projection)
 
 
-@pytest.mark.parametrize(("levels", "frames", "read", "estimated"), [(12, 9, 147_443, 16_389)])
-def test_published_lengths(levels: int, frames: int, read: int, estimated: int) -> None:
+@pytest.mark.parametrize(
+    ("wanted", "frames", "read", "estimated"),
+    [(16_384, 9, 147_443, 16_389), (102_400, 30, 233_459, 102_405)],  # M3 to M6; M7
+)
+def test_published_lengths(wanted: int, frames: int, read: int, estimated: int) -> None:
     with torch.device("meta"):
-        model = make(levels=levels)
+        model = make(levels=12)
     assert model.lengths(frames) == (read, estimated)
     assert model.context == (read - estimated) // 2 == 65_527
-    assert model.fitting(16_384) == model.fitting(16_389) == read
-    assert model.fitting(16_390) == read + 4096
+    assert model.fitting(wanted) == model.fitting(estimated) == read
+    assert model.fitting(estimated + 1) == read + 4096
 
 
 @pytest.mark.parametrize("upsampling", UPSAMPLING)
