@@ -84,7 +84,6 @@ class Demucs(nn.Module):
         self.margin = (context_kernel - 1) // 2 if rewrite else 0  # frames lost a decoder layer
         self.upsample = Doubling() if resample else None
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
-        gate, scale = (nn.GLU(dim=1), 2) if activation == "glu" else (nn.ReLU(inplace=True), 1)
         inputs = channels
         for index in range(depth):
             outputs = int(width * growth**index)
@@ -94,17 +93,14 @@ class Demucs(nn.Module):
             ]
             up: list[nn.Module] = []
             if rewrite:
-                down += [nn.Conv1d(outputs, scale * outputs, 1), gate]
-                up += [nn.Conv1d(outputs, scale * outputs, context_kernel), gate]
+                down += _gated(outputs, 1, activation)
+                up += _gated(outputs, context_kernel, activation)
             if self.decimate:
-                up += [nn.Conv1d(outputs, inputs if index else outputs, kernel)]
+                up.append(nn.Conv1d(outputs, inputs if index else outputs, kernel))
             else:
                 final = inputs if index else targets * channels
-                up += [
-                    make_upsampler(
-                        upsampling, inputs=outputs, outputs=final, kernel=kernel, stride=stride
-                    )
-                ]
+                sizes = {"inputs": outputs, "outputs": final, "kernel": kernel, "stride": stride}
+                up.append(make_upsampler(upsampling, **sizes))
             up += [nn.ReLU(inplace=True)] if index else []
             self.encoder.append(nn.Sequential(*down))
             self.decoder.insert(0, nn.Sequential(*up))
@@ -193,6 +189,13 @@ class Demucs(nn.Module):
             seen = waves[..., lost : lost + features.shape[-1]]
             features = self.final(torch.cat([features, seen], dim=1))
         return features
+
+
+def _gated(width: int, kernel: int, activation: str) -> list[nn.Module]:
+    """A convolution that keeps its width, with a GLU or a ReLU."""
+    if activation == "glu":
+        return [nn.Conv1d(width, 2 * width, kernel), nn.GLU(dim=1)]
+    return [nn.Conv1d(width, width, kernel), nn.ReLU(inplace=True)]
 
 
 class BiLSTM(nn.Module):
