@@ -1,15 +1,17 @@
 """Every small variant on songs that sepexp makes itself: train what is missing, make the table.
 
-    python experiments/survey/small.py [RECIPE ...] [--runs FOLDER] [--table]
+    python experiments/survey/small.py [RECIPE ...] [OVERRIDE ...] [--runs FOLDER] [--table]
 
 A run that was interrupted goes on, one that is finished is not repeated. What the runs showed is
 kept in `small.json` beside this file, and README.md's table and picture are made from that.
+Overrides such as optimizer.lr=1e-3 make an experiment of a run: its scores are printed, not kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
@@ -140,23 +142,33 @@ def write(results: Results) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recipes", nargs="*", help="all of experiments/survey/small where none")
+    parser.add_argument(
+        "words", nargs="*", help="recipes, all of experiments/survey/small where none; overrides"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/survey_small"))
     parser.add_argument("--table", action="store_true", help="only table and picture")
-    given, overrides = parser.parse_known_args()
+    given = parser.parse_intermixed_args()
+    overrides = [word for word in given.words if "=" in word]
+    recipes = [word for word in given.words if "=" not in word]
+    unknown = sorted(set(recipes) - set(RECIPES))
+    if unknown:
+        parser.error(f"no recipe named {', '.join(unknown)}: expected {', '.join(RECIPES)}")
     folders = given.runs.resolve()
     folders.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    wanted = [] if given.table else given.recipes or RECIPES
+    wanted = [] if given.table else recipes or RECIPES
     for done, recipe in enumerate(wanted):
-        print(
-            f"{recipe}: {done} of {len(wanted)} done in {(time.monotonic() - began) / 60:.0f} min"
-        )
-        train(recipe, folders / recipe, overrides)
-        results = known() | {recipe: result(folders / recipe)}
-        write_text(RESULTS, json.dumps(dict(sorted(results.items())), indent=1) + "\n")
-        print(f"  SDR {results[recipe]['sdr']['model']}", flush=True)
-    write(known())
+        spent = (time.monotonic() - began) / 60
+        print(f"{recipe}: {done} of {len(wanted)} done in {spent:.0f} min", flush=True)
+        folder = folders / re.sub(r"[^A-Za-z0-9.]+", "_", " ".join([recipe, *overrides]))
+        train(recipe, folder, overrides)
+        found = result(folder)
+        print(f"  SDR {found['sdr']['model']}", flush=True)
+        if not overrides:
+            results = known() | {recipe: found}
+            write_text(RESULTS, json.dumps(dict(sorted(results.items())), indent=1) + "\n")
+    if not overrides:
+        write(known())
 
 
 if __name__ == "__main__":
