@@ -133,7 +133,10 @@ def write(results: Results) -> None:
     before, _, rest = readme.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     picture(results, HERE / "small.png")
-    made = f"{table(results)}\n\n✗: not above the best do-nothing row of that target.\n\n"
+    rows = table(results)
+    passed = "Every target of every recipe lies above the best do-nothing row of that target."
+    failed = "✗: not above the best do-nothing row of that target."
+    made = f"{rows}\n\n{failed if '✗' in rows else passed}\n\n"
     missing = [recipe for recipe in RECIPES if recipe not in results]
     made += f"Not trained yet: {', '.join(missing)}.\n\n" if missing else ""
     made += "![Learning curves of the small variants](small.png)\n"
