@@ -90,11 +90,16 @@ def advantage(runs: Results, row: str) -> str:
     return f"{found.difference:+.2f}{interval}"
 
 
-def table(results: dict[str, Results]) -> str:
-    """Markdown: the recipes over the songs that all of them have, do-nothing rows and oracle."""
+def comparable(results: dict[str, Results]) -> dict[str, Results]:
+    """The runs on the songs that all recipes have, by name."""
     songs = sorted(set.intersection(*(set(runs) for runs in results.values())))
-    common = {recipe: {song: runs[song] for song in songs} for recipe, runs in results.items()}
+    return {recipe: {song: runs[song] for song in songs} for recipe, runs in results.items()}
+
+
+def table(common: dict[str, Results]) -> str:
+    """Markdown: the recipes over the songs, which all of them have, do-nothing rows and oracle."""
     first = next(iter(common.values()))
+    songs = list(first)
     rows = {recipe: mean_over_songs(runs, "model") for recipe, runs in common.items()}
     floors = {f"*{row}*": mean_over_songs(first, row) for row in (*FLOORS, "IRM1")}
     best_floor = max(FLOORS, key=lambda row: floors[f"*{row}*"]["all"])
@@ -128,7 +133,7 @@ def mean_curve(runs: Results) -> list[list[float]]:
 
 def write() -> None:
     """Put the table into README.md, and the learning curves beside it."""
-    readme, results = HERE / "README.md", shown()
+    readme, results = HERE / "README.md", comparable(shown())
     before, _, rest = readme.read_text().partition(BEGIN)
     draw_curves({recipe: mean_curve(runs) for recipe, runs in results.items()}, PICTURE)
     made = f"{table(results)}\n![Learning curves on real songs]({PICTURE.name})\n"
