@@ -31,7 +31,8 @@ def count(*modules: torch.nn.Module) -> int:
 
 
 def masks(stage: torch.nn.Module) -> int:
-    return count(stage) - count(stage.encoder, stage.decoder) - stage.embedding.numel()
+    embedding = 0 if stage.embedding is None else stage.embedding.numel()
+    return count(stage) - count(stage.encoder, stage.decoder) - embedding
 
 
 def test_counts_by_part_and_stage() -> None:
