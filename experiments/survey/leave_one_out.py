@@ -93,6 +93,11 @@ def advantage(runs: Results, row: str) -> str:
 def comparable(results: dict[str, Results]) -> dict[str, Results]:
     """The runs on the songs that all recipes have, by name."""
     songs = sorted(set.intersection(*(set(runs) for runs in results.values())))
+    if not songs:
+        raise UserError(
+            f"{', '.join(results)} have no left-out song in common, so there is no table yet: "
+            "leave the same songs out with all of them"
+        )
     return {recipe: {song: runs[song] for song in songs} for recipe, runs in results.items()}
 
 

@@ -57,6 +57,11 @@ def test_the_table_takes_the_songs_that_all_recipes_have(script: Any) -> None:
     assert "vocals in 2, drums in 2, bass in 2, other in 2" in text
 
 
+def test_recipes_without_a_common_song_have_no_table(script: Any) -> None:
+    with pytest.raises(UserError, match="band_mask, drnn have no left-out song in common"):
+        script.comparable({"band_mask": {"a": run(6.0, 5.0)}, "drnn": {"b": run(2.0, 1.0)}})
+
+
 def test_a_song_in_which_nothing_sounds_is_left_out(script: Any) -> None:
     silent = run(0.0, 0.0, mixture=-60.0)
     songs = {"a": run(6.0, 5.0), "b": run(8.0, 5.0), "c": silent}

@@ -16,14 +16,14 @@ FOUND = {"sdr": {"model": {"vocals": 1.0, "all": 1.0}}}
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """The script with a training that only notes what was asked of it, in `asked`."""
+    """The script with trainings and tables that only note what was asked: `asked`, `written`."""
     monkeypatch.syspath_prepend(str(recipes_dir() / "experiments" / "survey"))
     small = importlib.import_module("small")
-    small.asked = []
+    small.asked, small.written = [], []
     monkeypatch.setattr(small, "RESULTS", tmp_path / "small.json")
     monkeypatch.setattr(small, "train", lambda *words: small.asked.append(words))
     monkeypatch.setattr(small, "result", lambda folder: FOUND)
-    monkeypatch.setattr(small, "write", lambda results: None)
+    monkeypatch.setattr(small, "write", small.written.append)
     return small
 
 
@@ -37,7 +37,7 @@ def test_a_recipe_as_it_is_goes_into_the_table(
 ) -> None:
     call(script, monkeypatch, "crn", "--runs", str(tmp_path))
     assert script.asked == [("crn", tmp_path / "crn", [])]
-    assert script.known() == {"crn": FOUND}
+    assert script.known() == {"crn": FOUND} and script.written == [{"crn": FOUND}]
 
 
 def test_an_experiment_has_a_folder_of_its_own_and_no_row(
@@ -47,7 +47,7 @@ def test_an_experiment_has_a_folder_of_its_own_and_no_row(
     call(script, monkeypatch, "crn", overrides[0], "--runs", str(tmp_path), overrides[1])
     folder = tmp_path / "crn_model.widths_4_8_optimizer.lr_1e_3"
     assert script.asked == [("crn", folder, overrides)]
-    assert script.known() == {}
+    assert script.known() == {} and script.written == []
 
 
 def test_an_unknown_recipe_is_refused(
